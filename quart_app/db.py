@@ -1,0 +1,219 @@
+"""The database: one writer, many readers, on SQLite and PostgreSQL alike.
+
+All that differs between the two is in this file. On SQLite one connection writes, and it also does the
+checkpoints (two that do both can corrupt the file: https://www.sqlite.org/wal.html, "the WAL-reset bug");
+readers can only read. Other processes beside the server, the CLI's, wait up to five seconds for their turn.
+"""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ColumnElement, Table, event, literal_column
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+
+from quart_app.errors import DataError, SettingsError
+
+READERS = 4
+BUSY_MILLISECONDS = 5000
+DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "postgresql": "postgresql+asyncpg",
+    "postgres": "postgresql+asyncpg",
+}
+
+WRITER_PRAGMAS = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    "journal_size_limit = 67108864",
+    "secure_delete = ON",
+    "temp_store = MEMORY",
+    "trusted_schema = OFF",
+    "mmap_size = 0",
+)
+READER_PRAGMAS = ("query_only = ON", "wal_autocheckpoint = 0", "temp_store = MEMORY", "mmap_size = 0")
+
+
+def parse_url(text: str, default: Path) -> tuple[URL, str | None]:
+    """The URL with its async driver, and a note for the person who wrote it, if there is one to give.
+
+    Takes the forms people have: `sqlite:///app.db`, with `?check_same_thread=False`, `sqlite+pysqlite:///`,
+    `postgresql://`, `postgres://`, `postgresql+psycopg://`. Raises SettingsError for anything else.
+    """
+    try:
+        url = make_url(text) if text else URL.create("sqlite", database=str(default))
+    except ArgumentError:
+        raise SettingsError("database_url is not a database URL, such as sqlite:///app.db") from None
+    name = url.drivername.partition("+")[0]
+    if name not in DRIVERS:
+        raise SettingsError(f"database_url: {name} is not supported; use sqlite or postgresql")
+    note = None
+    if name == "sqlite":
+        if not url.database or url.database == ":memory:":
+            raise SettingsError("database_url: SQLite needs a file, such as sqlite:///app.db")
+        if "check_same_thread" in url.query:
+            note = "check_same_thread is needless here: each connection stays on a thread of its own"
+        url = URL.create("sqlite", database=url.database)
+    return url.set(drivername=DRIVERS[name]), note
+
+
+class Database:
+    """Opened by `services.open_services`; `session()` reads, `begin()` writes."""
+
+    def __init__(self, url: URL, *, serves: bool) -> None:
+        self.url = url
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        self.path = Path(url.database or "").absolute() if self.is_sqlite else None
+        self.turn = asyncio.Lock()
+        if self.path:
+            make_private_file(self.path)
+            checkpoints = "wal_autocheckpoint = 1000" if serves else "wal_autocheckpoint = 0"
+            self.writer = sqlite_engine(url, (*WRITER_PRAGMAS, checkpoints), "BEGIN IMMEDIATE", size=1)
+            self.reader = sqlite_engine(url, READER_PRAGMAS, "BEGIN", size=READERS)
+        else:
+            self.writer = self.reader = postgres_engine(url)
+        dialect = sqlite if self.is_sqlite else postgresql
+        self.insert: Any = dialect.insert
+
+    def session(self) -> AsyncSession:
+        """A session for reads, of its own for each request or task; close it soon."""
+        return AsyncSession(self.reader, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncSession]:
+        """A short write transaction: committed at the end, rolled back on an exception.
+
+        Nothing may await the network inside it. On SQLite the process's writers take turns.
+        """
+        async with self.turn if self.is_sqlite else no_turn():
+            async with AsyncSession(self.writer, expire_on_commit=False) as session, session.begin():
+                yield session
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[AsyncConnection]:
+        """A write transaction on the bare connection, for statements prepared once (the recorder's)."""
+        async with self.turn if self.is_sqlite else no_turn(), self.writer.begin() as connection:
+            yield connection
+
+    def insert_once(self, table: Table) -> Any:
+        """INSERT that leaves alone what is there already: repeating it does no harm."""
+        return self.insert(table).on_conflict_do_nothing()
+
+    def upsert(self, table: Table) -> Any:
+        """INSERT, or on an equal primary key UPDATE of every other column."""
+        statement = self.insert(table)
+        key = [column.name for column in table.primary_key]
+        changed = {column.name: statement.excluded[column.name] for column in table.columns}
+        return statement.on_conflict_do_update(
+            index_elements=key, set_={name: value for name, value in changed.items() if name not in key}
+        )
+
+    def now(self) -> ColumnElement[float]:
+        """Seconds since the epoch on the database's own clock, which all processes share: for leases."""
+        if self.is_sqlite:
+            return literal_column("((julianday('now') - 2440587.5) * 86400.0)")
+        return literal_column("extract(epoch from clock_timestamp())::float8")
+
+    async def close(self) -> None:
+        await self.reader.dispose()
+        if self.writer is not self.reader:
+            await self.writer.dispose()
+
+
+@asynccontextmanager
+async def no_turn() -> AsyncIterator[None]:
+    yield
+
+
+def sqlite_engine(url: URL, pragmas: tuple[str, ...], begin: str, *, size: int) -> AsyncEngine:
+    """An engine whose driver never begins by itself: pysqlite's own BEGIN comes too late to be atomic."""
+    engine = create_async_engine(
+        url,
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=30,
+        connect_args={"isolation_level": None, "timeout": BUSY_MILLISECONDS / 1000},
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def set_pragmas(connection: Any, record: Any) -> None:
+        cursor = connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin_now(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def postgres_engine(url: URL) -> AsyncEngine:
+    try:
+        return create_async_engine(
+            url,
+            pool_size=8,
+            max_overflow=0,
+            pool_pre_ping=True,
+            connect_args={
+                "server_settings": {
+                    "statement_timeout": "30000",
+                    "lock_timeout": "5000",
+                    "idle_in_transaction_session_timeout": "30000",
+                }
+            },
+        )
+    except ModuleNotFoundError:
+        raise SettingsError(
+            "PostgreSQL needs the driver: pip install 'switchboard-gateway[postgres]'"
+        ) from None
+
+
+def make_private_folder(folder: Path) -> None:
+    """Makes the folder, readable by its owner only (0700)."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot make the folder {folder}: {error.strerror}") from None
+
+
+def make_private_file(path: Path) -> None:
+    """Makes the file 0600 before SQLite does; its -wal and -shm take over the mode."""
+    if not path.parent.exists():
+        make_private_folder(path.parent)
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise DataError(f"cannot open the database {path}: {error.strerror}") from None
+
+
+@contextmanager
+def plain_sqlite(path: Path) -> Any:
+    """The file by the standard library, for copies."""
+    connection = sqlite3.connect(path, timeout=BUSY_MILLISECONDS / 1000)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def copy_sqlite(source: Path, target: Path) -> None:
+    """A whole, consistent copy of a database in use (SQLite's online backup), mode 0600.
+
+    Raises DataError when the target exists already.
+    """
+    try:
+        os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except OSError as error:
+        raise DataError(f"cannot write the copy {target}: {error.strerror}") from None
+    with plain_sqlite(source) as origin, plain_sqlite(target) as copy:
+        origin.backup(copy)

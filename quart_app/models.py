@@ -1,0 +1,192 @@
+"""One class per table, in the order of `schema.sql`, which says what each column means."""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Text,
+    TypeDecorator,
+    text,
+)
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Json(TypeDecorator[Any]):
+    """JSON kept as text, written and read by a C library; integers of any size stay whole."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Any) -> str | None:
+        return None if value is None else msgspec.json.encode(value).decode()
+
+    def process_result_value(self, value: str | None, dialect: Any) -> Any:
+        return None if value is None else msgspec.json.decode(value)
+
+
+Real = Double().with_variant(sqlite.REAL(), "sqlite")
+
+
+class Base(DeclarativeBase):
+    type_annotation_map = {  # noqa: RUF012
+        str: Text(),
+        float: Real,
+        int: Integer(),
+        bytes: LargeBinary(),
+        bool: Boolean(),
+        list[Any]: Json(),
+        dict[str, Any]: Json(),
+    }
+
+
+class Installation(Base):
+    __tablename__ = "installation"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    instance_id: Mapped[str]
+    revision: Mapped[int]
+    sealed_canary: Mapped[bytes]
+    created_at: Mapped[float]
+
+
+class Connection(Base):
+    __tablename__ = "connections"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    title: Mapped[str]
+    base_url: Mapped[str]
+    tags: Mapped[list[Any]]
+    metadata_json: Mapped[dict[str, Any]]
+    auth: Mapped[dict[str, Any]]
+    sealed_secrets: Mapped[bytes]
+    headers: Mapped[dict[str, Any]]
+    policy: Mapped[dict[str, Any]]
+    state: Mapped[str]
+    state_reason: Mapped[str | None]
+    created_at: Mapped[float]
+    updated_at: Mapped[float]
+
+
+class Token(Base):
+    __tablename__ = "tokens"
+    connection_id: Mapped[str] = mapped_column(
+        ForeignKey("connections.id", ondelete="CASCADE"), primary_key=True
+    )
+    generation: Mapped[int]
+    sealed_access_token: Mapped[bytes | None]
+    sealed_refresh_token: Mapped[bytes | None]
+    scope: Mapped[str | None]
+    expires_at: Mapped[float | None]
+    lifetime_seconds: Mapped[float | None]
+    refreshed_at: Mapped[float | None]
+    claim: Mapped[str | None]
+    lease_until: Mapped[float | None]
+    sent_at: Mapped[float | None]
+
+
+class Body(Base):
+    __tablename__ = "bodies"
+    hash: Mapped[str] = mapped_column(primary_key=True)
+    encoding: Mapped[str]
+    content: Mapped[bytes]
+
+
+class Call(Base):
+    __tablename__ = "calls"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    connection_id: Mapped[str]
+    connection: Mapped[str]
+    origin: Mapped[str]
+    actor: Mapped[str]
+    owner: Mapped[str]
+    replay_of: Mapped[str | None]
+    method: Mapped[str]
+    url: Mapped[str]
+    state: Mapped[str]
+    reason: Mapped[str | None]
+    detail: Mapped[str | None]
+    status: Mapped[int | None]
+    started_at: Mapped[float]
+    duration_seconds: Mapped[float | None]
+    request_headers: Mapped[list[Any]]
+    request_body: Mapped[str | None]
+    request_size: Mapped[int | None] = mapped_column(BigInteger)
+    request_media_type: Mapped[str | None]
+    request_truncated: Mapped[bool]
+    request_exact: Mapped[bool]
+    response_headers: Mapped[list[Any] | None]
+    response_body: Mapped[str | None]
+    response_size: Mapped[int | None] = mapped_column(BigInteger)
+    response_media_type: Mapped[str | None]
+    response_truncated: Mapped[bool]
+    response_sha256: Mapped[str | None]
+    __table_args__ = (
+        Index("calls_by_connection", "connection", "id"),
+        Index(
+            "calls_open",
+            "owner",
+            sqlite_where=text("state = 'sending'"),
+            postgresql_where=text("state = 'sending'"),
+        ),
+    )
+
+
+class Attempt(Base):
+    __tablename__ = "attempts"
+    call_id: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    status: Mapped[int | None]
+    reason: Mapped[str | None]
+    started_at: Mapped[float]
+    duration_seconds: Mapped[float]
+    waited_seconds: Mapped[float]
+    dns_seconds: Mapped[float | None]
+    connect_seconds: Mapped[float | None]
+    tls_seconds: Mapped[float | None]
+    first_byte_seconds: Mapped[float | None]
+    transfer_seconds: Mapped[float | None]
+    remote_address: Mapped[str | None]
+    token_generation: Mapped[int | None]
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
+class Account(Base):
+    __tablename__ = "accounts"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[float]
+
+
+class SignInLink(Base):
+    __tablename__ = "sign_in_links"
+    token_hash: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str | None] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"))
+    expires_at: Mapped[float]
+    used_at: Mapped[float | None]
+
+
+class SignIn(Base):
+    __tablename__ = "sign_ins"
+    cookie_hash: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"))
+    created_at: Mapped[float]
+    expires_at: Mapped[float]
+    user_agent: Mapped[str]
+
+
+class Key(Base):
+    __tablename__ = "keys"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    secret_hash: Mapped[str]
+    scopes: Mapped[list[Any]]
+    created_at: Mapped[float]
+    expires_at: Mapped[float | None]
+    revoked_at: Mapped[float | None]

@@ -1,0 +1,56 @@
+"""How many calls of a connection may be in flight at once; the others wait their turn, in order."""
+
+import asyncio
+from collections import deque
+
+from quart_app.errors import CallFailed
+
+WAIT_SECONDS = 10.0
+WAITERS = 2000
+
+
+class Slots:
+    """The places of one connection. `take` returns the seconds waited; each take is followed by one `give`."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def take(self, limit: int) -> float:
+        """Raises CallFailed `limit_wait` when no place came free in WAIT_SECONDS, or too many wait already."""
+        if self.taken < limit and not self._waiting:
+            self.taken += 1
+            return 0.0
+        if len(self._waiting) >= WAITERS:
+            raise CallFailed("limit_wait", "Too many calls wait for this connection already.")
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(turn)
+        began = loop.time()
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await turn
+        except TimeoutError:
+            self._forget(turn)
+            raise CallFailed(
+                "limit_wait", f"All {limit} places of this connection were taken for {WAIT_SECONDS:g} s."
+            ) from None
+        except asyncio.CancelledError:
+            self._forget(turn)
+            raise
+        return loop.time() - began
+
+    def give(self) -> None:
+        """Hands the place to the one who waited longest, or frees it."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self.taken -= 1
+
+    def _forget(self, turn: asyncio.Future[None]) -> None:
+        if turn.done() and not turn.cancelled():
+            self.give()
+        elif turn in self._waiting:
+            self._waiting.remove(turn)

@@ -1,0 +1,90 @@
+"""URLs: a connection's base, and the path and query that a caller adds to it, byte for byte.
+
+Nothing is decoded, quoted anew or normalised on the way (RFC 3986 §6 is for comparing, not for sending), and a
+joined URL can never leave its base.
+"""
+
+import re
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from yarl import URL
+
+from quart_app.errors import Invalid
+
+PATH = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/\[\]|^]|%[0-9A-Fa-f]{2})*")
+QUERY = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]{}|^`\\]|%[0-9A-Fa-f]{2})*")
+DOT = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:;[^/]*)?(?=/|$)", re.IGNORECASE)
+HOST = re.compile(r"(?=.{1,253}$)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Where a connection's calls go: `origin` is `scheme://host[:port]`, `path` starts with `/`, ends without."""
+
+    origin: str
+    path: str
+    host: str
+
+    def __str__(self) -> str:
+        return self.origin + self.path
+
+
+def parse_base(text: str) -> Base:
+    """A base URL: http or https, a host, no user, query or fragment. Raises ValueError with the reason."""
+    if any(character <= " " or character == "\x7f" for character in text) or "\\" in text:
+        raise ValueError("has a space, a control character or a backslash in it")
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("must start with http:// or https://")
+    if "@" in parts.netloc:
+        raise ValueError("must not carry a user or password; use the auth scheme basic")
+    if parts.query or parts.fragment or text.endswith(("?", "#")):
+        raise ValueError("must have no query and no fragment")
+    host = check_host(parts.hostname or "", literal=parts.netloc.startswith("["))
+    port = parts.port  # raises ValueError over 65535
+    if port == 0:
+        raise ValueError("port 0 cannot be reached")
+    if not PATH.fullmatch(parts.path) or DOT.search(parts.path) or "//" in parts.path:
+        raise ValueError("has a path with dot segments, empty segments or characters that must be escaped")
+    default = {"http": 80, "https": 443}[parts.scheme]
+    shown = host if port in (None, default) else f"{host}:{port}"
+    return Base(f"{parts.scheme}://{shown}", parts.path.rstrip("/"), host)
+
+
+def check_host(host: str, *, literal: bool) -> str:
+    if literal:
+        if "%" in host:
+            raise ValueError("must not have a zone in the address")
+        return f"[{ip_address(host).compressed}]"
+    if not host:
+        raise ValueError("has no host")
+    if host.endswith("."):
+        raise ValueError("must not end its host with a dot")
+    if not host.isascii():
+        raise ValueError("must give an international host in its xn-- form")
+    if not HOST.fullmatch(host):
+        raise ValueError("has a host that is not a host name")
+    return host
+
+
+def join(base: Base, path: str, query: str = "") -> URL:
+    """The URL of `path` (raw, starting with `/`, or empty) and `query` (raw, without `?`) under `base`.
+
+    Raises Invalid (400) `dot_segment`, `absolute_url_not_allowed` or `invalid_path`. `//` and encoded slashes
+    stay as they are, as part of the path.
+    """
+    if path and not path.startswith("/"):
+        if "://" in path:
+            raise Invalid("absolute_url_not_allowed", "Give a path; the connection has the host.")
+        path = "/" + path
+    if not PATH.fullmatch(path) or not QUERY.fullmatch(query):
+        raise Invalid("invalid_path", "The path or query has a character that must be percent-encoded.")
+    if DOT.search(path):
+        raise Invalid("dot_segment", "The path must not have . or .. segments, encoded or not.")
+    text = f"{base.origin}{base.path}{path}"
+    url = URL(f"{text}?{query}" if query else text, encoded=True)
+    if url.raw_host != base.host.strip("[]") or not url.raw_path.startswith(base.path or "/"):
+        raise Invalid("invalid_path", "The path would leave the connection's base URL.")
+    return url

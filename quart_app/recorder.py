@@ -1,0 +1,191 @@
+"""Writes calls in groups: one commit for all that are waiting, and each waiter goes on when its own is on disk.
+
+The group is whatever came while the last commit ran, so a lone call waits for one commit and a thousand share a
+few. Ids are made by the app and every statement can be repeated, so a group whose outcome is unknown is written
+again. While the database cannot be written the records wait here, bounded, and readiness says so.
+"""
+
+import asyncio
+import hashlib
+import time
+import zlib
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from sqlalchemy import Table
+from sqlalchemy.exc import SQLAlchemyError
+
+from quart_app.db import Database
+from quart_app.models import Attempt, Body, Call
+
+GROUP = 500
+RETRY_SECONDS = 0.5
+WORTH_COMPRESSING_BYTES = 512
+
+CALL_COLUMNS = tuple(column.name for column in Call.__table__.columns)
+ATTEMPT_COLUMNS = tuple(column.name for column in Attempt.__table__.columns)
+BODY_COLUMNS = tuple(column.name for column in Body.__table__.columns)
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Record:
+    """A call on its way to the database: rows as column to value, JSON already as text, bodies by hash."""
+
+    call: dict[str, Any]
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    bodies: dict[str, bytes] = field(default_factory=dict)
+
+    def keep(self, content: bytes) -> str:
+        """Takes a body along and returns the hash it is kept under."""
+        hashed = hashlib.sha256(content).hexdigest()
+        self.bodies[hashed] = content
+        return hashed
+
+
+class Recorder:
+    """`write` returns when the record is on disk. Runs inside `async with recorder.running()`."""
+
+    def __init__(self, db: Database, *, entries: int, written: Callable[[Record], None]) -> None:
+        self._db = db
+        self._entries = entries
+        self._written = written
+        self._waiting: deque[tuple[Record, asyncio.Future[bool]]] = deque()
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._closing = False
+        self.failing: str | None = None
+        self.dropped = 0
+        insert = db.upsert(Call.__table__)  # type: ignore[arg-type]
+        self._call_sql = statement(db, insert, CALL_COLUMNS)
+        self._attempt_sql = statement(db, db.insert_once(table_of(Attempt)), ATTEMPT_COLUMNS)
+        self._body_sql = statement(db, db.insert_once(table_of(Body)), BODY_COLUMNS)
+
+    @property
+    def lag(self) -> int:
+        """How many records wait to be written."""
+        return len(self._waiting)
+
+    async def write(self, record: Record) -> bool:
+        """True when the record is on disk; False when the database fails and the record waits in memory.
+
+        Waits for room first when too many records wait already. A caller that is cancelled loses nothing:
+        the record is written all the same.
+        """
+        while len(self._waiting) >= self._entries and not self.failing:
+            self._room.clear()
+            await self._room.wait()
+        return await self.put(record)
+
+    def put(self, record: Record) -> asyncio.Future[bool]:
+        """Queues the record at once, without waiting for room; the future tells what `write` tells."""
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        if self.failing:
+            done.set_result(False)
+            if len(self._waiting) >= self._entries:
+                self._waiting.popleft()
+                self.dropped += 1
+        self._waiting.append((record, done))
+        self._arrived.set()
+        return done
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Recorder"]:
+        """Writes until the block ends, then writes what is left."""
+        loop = asyncio.create_task(self._run(), name="recorder")
+        try:
+            yield self
+        finally:
+            self._closing = True
+            self._arrived.set()
+            await loop
+
+    async def _run(self) -> None:
+        tries_left = 6
+        while self._waiting or not self._closing:
+            if not self._waiting:
+                self._arrived.clear()
+                await self._arrived.wait()
+                continue
+            group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
+            if await self._commit([record for record, _ in group]):
+                self._release(group)
+                continue
+            self._waiting.extendleft(reversed(group))
+            self._release_unwritten()
+            if self._closing and not (tries_left := tries_left - 1):
+                log.error("records_lost_at_shutdown", count=len(self._waiting))
+                return
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _commit(self, records: Sequence[Record]) -> bool:
+        bodies = {hashed: content for record in records for hashed, content in record.bodies.items()}
+        latest = {record.call["id"]: record.call for record in records}
+        calls = [tuple(call[name] for name in CALL_COLUMNS) for call in latest.values()]
+        attempts = [
+            tuple(attempt[name] for name in ATTEMPT_COLUMNS) for record in records for attempt in record.attempts
+        ]
+        try:
+            async with self._db.connect() as connection:
+                if bodies:
+                    rows = [(hashed, *packed(content)) for hashed, content in bodies.items()]
+                    await connection.exec_driver_sql(self._body_sql, rows)
+                await connection.exec_driver_sql(self._call_sql, calls)
+                if attempts:
+                    await connection.exec_driver_sql(self._attempt_sql, attempts)
+        except (SQLAlchemyError, OSError) as error:
+            if not self.failing:
+                log.error("record_failed", kind=type(error).__name__, waiting=len(self._waiting) + len(records))
+            self.failing = f"records cannot be written since {time.strftime('%H:%M:%S', time.gmtime())} UTC"
+            return False
+        if self.failing:
+            log.info("record_recovered", written=len(records))
+        self.failing = None
+        return True
+
+    def _release(self, group: list[tuple[Record, asyncio.Future[bool]]]) -> None:
+        for record, done in group:
+            if not done.done():
+                done.set_result(True)
+            with suppress(Exception):
+                self._written(record)
+        if len(self._waiting) < self._entries:
+            self._room.set()
+
+    def _release_unwritten(self) -> None:
+        for _, done in self._waiting:
+            if not done.done():
+                done.set_result(False)
+        self._room.set()
+
+
+def table_of(model: Any) -> Table:
+    table: Table = model.__table__
+    return table
+
+
+def statement(db: Database, insert: Any, columns: Sequence[str]) -> str:
+    """The insert as the driver takes it, its parameters in the order of `columns`: compiled once, for ever."""
+    compiled = insert.compile(dialect=db.writer.dialect, column_keys=list(columns))
+    if list(compiled.positiontup or ()) != list(columns):
+        raise AssertionError(f"parameters out of order: {compiled.positiontup}")
+    return str(compiled)
+
+
+def packed(content: bytes) -> tuple[str, bytes]:
+    """How a body is kept: deflated (RFC 1950) where that saves an eighth, else as it is."""
+    if len(content) >= WORTH_COMPRESSING_BYTES:
+        smaller = zlib.compress(content, 1)
+        if len(smaller) < len(content) * 7 // 8:
+            return "deflate", smaller
+    return "identity", content
+
+
+def unpacked(encoding: str, content: bytes) -> bytes:
+    return zlib.decompress(content) if encoding == "deflate" else bytes(content)

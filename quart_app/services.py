@@ -1,0 +1,196 @@
+"""What the app owns, opened and closed in one place: used alike by the web, the command line and the tests."""
+
+import asyncio
+import fcntl
+import os
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from quart_app.broadcast import Broadcast
+from quart_app.db import Database, make_private_folder, parse_url
+from quart_app.errors import DataError
+from quart_app.migrations import prepare
+from quart_app.models import Installation
+from quart_app.outbound.client import Client
+from quart_app.recorder import Record, Recorder
+from quart_app.settings import Settings
+from quart_app.vault import Vault, open_vault
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+class Caches:
+    """What the hot path needs of the database, by kind and name; emptied whenever any of it changes.
+
+    `epoch` counts the emptyings: what was read before one is not kept after it.
+    """
+
+    def __init__(self) -> None:
+        self._kinds: dict[type, dict[str, Any]] = {}
+        self.epoch = 0
+
+    def of(self, kind: type[T]) -> dict[str, T]:
+        found = self._kinds.get(kind)
+        if found is None:
+            found = self._kinds[kind] = {}
+        return found
+
+    def keep(self, kind: type[T], name: str, item: T, epoch: int) -> T:
+        if epoch == self.epoch:
+            self.of(kind)[name] = item
+        return item
+
+    def drop(self) -> None:
+        self.epoch += 1
+        for items in self._kinds.values():
+            items.clear()
+
+
+@dataclass
+class Services:
+    """`clock` gives seconds since the epoch; `process` names this process among all that share the database."""
+
+    settings: Settings
+    db: Database
+    vault: Vault
+    client: Client
+    recorder: Recorder
+    events: Broadcast
+    process: str
+    instance_id: str
+    clock: Callable[[], float] = time.time
+    caches: Caches = field(default_factory=Caches)
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    draining: bool = False
+    revision: int = 0
+
+    def spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """A task of its own for work that must outlive its request; waited for when the app closes."""
+        task = asyncio.create_task(work, name=name)
+        self.tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.debug("task_failed", task=task.get_name(), kind=type(task.exception()).__name__)
+
+    @asynccontextmanager
+    async def change(self) -> AsyncIterator[AsyncSession]:
+        """A write transaction on what is cached: counts the revision up and empties the caches at its end."""
+        async with self.db.begin() as session:
+            row = await session.get(Installation, 1, with_for_update=True)
+            yield session
+            if row is not None:
+                row.revision += 1
+        self.caches.drop()
+
+    async def watch(self) -> None:
+        """Empties the caches when another process has changed something; called once a second."""
+        async with self.db.session() as session:
+            row = await session.get(Installation, 1)
+        if row is not None and row.revision != self.revision:
+            self.revision = row.revision
+            self.caches.drop()
+
+    async def finish(self) -> None:
+        """Waits for the tasks that outlive their requests, so that no rotated token and no record is lost."""
+        while self.tasks:
+            await asyncio.wait(list(self.tasks))
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, *, serves: bool = False) -> AsyncIterator[Services]:
+    """Opens everything and closes it in reverse. Only the one that `serves` takes the folder's lock.
+
+    Raises DataError or SettingsError with a sentence that says what to do.
+    """
+    url, note = parse_url(settings.database_url, settings.sqlite_path)
+    if note and serves:
+        log.warning("database_url", note=note)
+    make_private_folder(settings.data)
+    async with AsyncExitStack() as stack:
+        db = Database(url, serves=serves)
+        if serves and db.path:
+            stack.enter_context(lock(db.path))
+        stack.push_async_callback(db.close)
+        await prepare(db)
+        vault = open_vault(settings.key, key_path(settings))
+        installation = await enter(db, vault)
+        client = Client()
+        stack.push_async_callback(client.close)
+        events = Broadcast()
+        recorder = Recorder(db, entries=settings.recorder_entries, written=announcer(events))
+        await stack.enter_async_context(recorder.running())
+        services = Services(
+            settings, db, vault, client, recorder, events, process_name(), installation.instance_id
+        )
+        services.revision = installation.revision
+        stack.push_async_callback(services.finish)
+        yield services
+
+
+def announcer(events: Broadcast) -> Callable[[Record], None]:
+    return lambda record: events.publish("call", record) if events.heard else None
+
+
+def key_path(settings: Settings) -> Path:
+    return Path(settings.key_file).expanduser() if settings.key_file else settings.data / "switchboard.key"
+
+
+def process_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+async def enter(db: Database, vault: Vault) -> Installation:
+    """The installation's row, made at first run; its canary proves that the key fits the database."""
+    place = {"table": "installation", "column": "sealed_canary", "row": "1"}
+    async with db.begin() as session:
+        row = await session.get(Installation, 1, with_for_update=True)
+        if row is None:
+            row = Installation(
+                id=1,
+                instance_id=secrets.token_hex(8),
+                revision=0,
+                sealed_canary=vault.seal("canary", **place),
+                created_at=time.time(),
+            )
+            session.add(row)
+            return row
+    try:
+        vault.unseal(row.sealed_canary, **place)
+    except DataError as error:
+        raise DataError(
+            f"This is not the key that the database was sealed with ({error}). Put the right key file back, or "
+            "give it as SWITCHBOARD_KEY; nothing was changed."
+        ) from None
+    return row
+
+
+@contextmanager
+def lock(database: Path) -> Iterator[None]:
+    """Holds the folder for the one server on it (flock). Raises DataError that names who holds it."""
+    path = database.with_name("switchboard.lock")
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.read(handle, 200).decode(errors="replace").strip() or "another process"
+            raise DataError(f"{database.parent} is in use: {holder} serves it already") from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(handle)
