@@ -1,1 +1,49 @@
-"""Switchboard."""
+"""Switchboard: holds a team's connections to other people's HTTP APIs, sends the calls and remembers them."""
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator
+
+from quart import Quart
+
+from quart_app import accounts, jobs, logs, web
+from quart_app.services import Services, open_services
+from quart_app.settings import Settings, load_settings
+
+
+def create_app(settings: Settings | None = None) -> Quart:
+    """The app, ready for an ASGI server; without settings they come from the environment and switchboard.toml.
+
+    Everything it owns is opened when it starts and closed when it stops, in `serving`.
+    """
+    settings = settings or load_settings()
+    logs.configure(settings.log_level)
+    app = Quart(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.body_bytes
+    opened: list[Services] = app.extensions.setdefault("services", [])
+
+    @app.while_serving
+    async def serving() -> AsyncGenerator[None, None]:
+        async with open_services(settings, serves=True) as services, jobs.running(services):
+            opened.append(services)
+            await welcome(services)
+            yield
+            await drain(services)
+            opened.clear()
+
+    web.register(app, settings, lambda: opened[0])
+    return app
+
+
+async def welcome(services: Services) -> None:
+    """At first run: the link that makes the first account, on the terminal and nowhere else."""
+    if await accounts.count(services) == 0:
+        print(accounts.link_text(services.settings, await accounts.create_link(services)), file=sys.stderr, flush=True)
+
+
+async def drain(services: Services) -> None:
+    """No new calls; event streams end; what is in flight has some seconds to finish."""
+    services.draining = True
+    services.events.close()
+    if services.tasks:
+        await asyncio.wait(list(services.tasks), timeout=services.settings.shutdown_seconds)

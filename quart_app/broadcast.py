@@ -15,8 +15,9 @@ class Broadcast:
         self._listeners: set[asyncio.Queue[tuple[str, Any] | None]] = set()
 
     @property
-    def heard(self) -> bool:
-        return bool(self._listeners)
+    def count(self) -> int:
+        """How many listen."""
+        return len(self._listeners)
 
     def publish(self, kind: str, item: Any) -> None:
         for queue in list(self._listeners):

@@ -93,9 +93,9 @@ class Database:
 
         Nothing may await the network inside it. On SQLite the process's writers take turns.
         """
-        async with self.turn if self.is_sqlite else no_turn():
-            async with AsyncSession(self.writer, expire_on_commit=False) as session, session.begin():
-                yield session
+        turn = self.turn if self.is_sqlite else no_turn()
+        async with turn, AsyncSession(self.writer, expire_on_commit=False) as session, session.begin():
+            yield session
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
@@ -173,9 +173,7 @@ def postgres_engine(url: URL) -> AsyncEngine:
             },
         )
     except ModuleNotFoundError:
-        raise SettingsError(
-            "PostgreSQL needs the driver: pip install 'switchboard-gateway[postgres]'"
-        ) from None
+        raise SettingsError("PostgreSQL needs the driver: pip install 'switchboard-gateway[postgres]'") from None
 
 
 def make_private_folder(folder: Path) -> None:

@@ -32,7 +32,7 @@ class Json(TypeDecorator[Any]):
         return None if value is None else msgspec.json.decode(value)
 
 
-Real = Double().with_variant(sqlite.REAL(), "sqlite")
+Real: Any = Double().with_variant(sqlite.REAL(), "sqlite")
 
 
 class Base(DeclarativeBase):
@@ -76,9 +76,7 @@ class Connection(Base):
 
 class Token(Base):
     __tablename__ = "tokens"
-    connection_id: Mapped[str] = mapped_column(
-        ForeignKey("connections.id", ondelete="CASCADE"), primary_key=True
-    )
+    connection_id: Mapped[str] = mapped_column(ForeignKey("connections.id", ondelete="CASCADE"), primary_key=True)
     generation: Mapped[int]
     sealed_access_token: Mapped[bytes | None]
     sealed_refresh_token: Mapped[bytes | None]

@@ -71,6 +71,7 @@ class Services:
     clock: Callable[[], float] = time.time
     caches: Caches = field(default_factory=Caches)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    refreshes: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
     draining: bool = False
     revision: int = 0
 
@@ -87,14 +88,19 @@ class Services:
             log.debug("task_failed", task=task.get_name(), kind=type(task.exception()).__name__)
 
     @asynccontextmanager
-    async def change(self) -> AsyncIterator[AsyncSession]:
-        """A write transaction on what is cached: counts the revision up and empties the caches at its end."""
+    async def change(self, *, drop: bool = True) -> AsyncIterator[AsyncSession]:
+        """A write transaction on what is cached: counts the revision up, so that other processes look again.
+
+        This process's caches are emptied at its end, unless the caller puts the one changed item right itself.
+        """
         async with self.db.begin() as session:
-            row = await session.get(Installation, 1, with_for_update=True)
+            row = await session.get_one(Installation, 1, with_for_update=True)
             yield session
-            if row is not None:
-                row.revision += 1
-        self.caches.drop()
+            row.revision += 1
+            revision = row.revision
+        if drop or revision != self.revision + 1:
+            self.caches.drop()
+        self.revision = revision
 
     async def watch(self) -> None:
         """Empties the caches when another process has changed something; called once a second."""
@@ -133,16 +139,14 @@ async def open_services(settings: Settings, *, serves: bool = False) -> AsyncIte
         events = Broadcast()
         recorder = Recorder(db, entries=settings.recorder_entries, written=announcer(events))
         await stack.enter_async_context(recorder.running())
-        services = Services(
-            settings, db, vault, client, recorder, events, process_name(), installation.instance_id
-        )
+        services = Services(settings, db, vault, client, recorder, events, process_name(), installation.instance_id)
         services.revision = installation.revision
         stack.push_async_callback(services.finish)
         yield services
 
 
 def announcer(events: Broadcast) -> Callable[[Record], None]:
-    return lambda record: events.publish("call", record) if events.heard else None
+    return lambda record: events.publish("call", record) if events.count else None
 
 
 def key_path(settings: Settings) -> Path:
@@ -150,7 +154,21 @@ def key_path(settings: Settings) -> Path:
 
 
 def process_name() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    return f"{socket.gethostname()}:{os.getpid()}:{started(os.getpid())}"
+
+
+def started(pid: int) -> str:
+    """When a process of this host started, in ticks since the boot (proc(5)); empty for one that is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def is_gone(process: str) -> bool:
+    """Whether a process of this host, by its name, runs no more; one of another host is not ours to judge."""
+    host, _, rest = process.rpartition(":")[0].rpartition(":")
+    return host == socket.gethostname() and process.rpartition(":")[2] != started(int(rest))
 
 
 async def enter(db: Database, vault: Vault) -> Installation:

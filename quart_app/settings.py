@@ -17,6 +17,9 @@ PREFIX = "SWITCHBOARD_"
 FILE_NAME = "switchboard.toml"
 
 
+UNSET = Path()
+
+
 def setting(default: Any, help_: str, parse: Callable[[str], Any]) -> Any:
     return field(default=default, metadata={"help": help_, "parse": parse})
 
@@ -59,7 +62,7 @@ def default_data() -> Path:
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     bind: str = setting("127.0.0.1:8000", "Address and port to listen on.", str)
-    data: Path = setting(None, "Folder that holds the database, the key and the lock.", data_folder)
+    data: Path = setting(UNSET, "Folder that holds the database, the key and the lock.", data_folder)
     database_url: str = setting("", "SQLAlchemy URL; empty means switchboard.db in the data folder.", str)
     key: str = setting("", "Base64 of the 32-byte sealing key; empty means the key file.", str)
     key_file: str = setting("", "File of the sealing key; empty means switchboard.key in the data folder.", str)
@@ -80,7 +83,7 @@ class Settings:
     log_level: str = setting("info", "debug, info, warning or error.", log_level)
 
     def __post_init__(self) -> None:
-        if self.data is None:
+        if self.data == UNSET:
             object.__setattr__(self, "data", default_data())
 
     @property
@@ -127,10 +130,7 @@ def read_file(path: Path, faults: list[str]) -> dict[str, str]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         faults.append(f"{FILE_NAME}: {error}")
         return {}
-    return {
-        name: ",".join(map(str, value)) if isinstance(value, list) else str(value)
-        for name, value in lines.items()
-    }
+    return {name: ",".join(map(str, value)) if isinstance(value, list) else str(value) for name, value in lines.items()}
 
 
 def parse_all(given: Mapping[str, str], faults: list[str]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ aiohttp is told to follow no redirect, keep no cookie, heed no environment, deco
 switch `_retry_connection`, never to send again by itself: each attempt is one the caller of this module made.
 """
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from quart_app.outbound.egress import EgressDenied, socket_factory
 from quart_app.outbound.headers import Headers
 from quart_app.outbound.limits import Slots
 from quart_app.outbound.target import Target
-from quart_app.outbound.timings import Timings, TimedContext, trace_config
+from quart_app.outbound.timings import TimedContext, Timings, trace_config
 
 SEND_BUFFER_BYTES = 64 * 1024
 KEEPALIVE_SECONDS = 30
@@ -49,6 +48,17 @@ class Outgoing:
     headers: Headers = field(default_factory=list)
     body: bytes | AsyncIterator[bytes] | None = None
     length: int | None = None
+
+
+class PeerResponse(aiohttp.ClientResponse):
+    """A response that knows where it came from, also after its connection went back to the pool."""
+
+    peer: Any = None
+
+    async def start(self, connection: Any) -> "PeerResponse":
+        self.peer = connection.transport.get_extra_info("peername")
+        await super().start(connection)
+        return self
 
 
 class Answer:
@@ -102,18 +112,26 @@ class Client:
         return found
 
     async def exchange(
-        self, target: Target, outgoing: Outgoing, credential: Credential, *, total_seconds: float | None
+        self,
+        target: Target,
+        outgoing: Outgoing,
+        credential: Credential,
+        timings: Timings,
+        *,
+        total_seconds: float | None,
     ) -> Answer:
-        """Sends once and returns when the answer's head is here. Raises AttemptFailed, Invalid for the path."""
+        """Sends once and returns when the answer's head is here; `timings` are filled on the way.
+
+        Raises AttemptFailed, and Invalid for a path that cannot be joined.
+        """
         query = "&".join(filter(None, (outgoing.query, credential.query)))
         url = urls.join(target.base, outgoing.path, query)
         headers = CIMultiDict(
             (name.decode(), value.decode("utf-8", "surrogateescape"))
             for name, value in (*outgoing.headers, *credential.headers)
         )
-        return await self.request(
-            target, outgoing.method, url, headers, body_of(outgoing, headers), total_seconds=total_seconds
-        )
+        body = body_of(outgoing, headers)
+        return await self.request(target, outgoing.method, url, headers, body, timings, total_seconds=total_seconds)
 
     async def request(
         self,
@@ -122,12 +140,12 @@ class Client:
         url: URL,
         headers: CIMultiDict[str],
         body: Any,
+        timings: Timings,
         *,
         total_seconds: float | None,
     ) -> Answer:
         """The same for a URL that is whole already, such as a token endpoint. Raises AttemptFailed."""
         policy = target.policy
-        timings = Timings()
         timeout = aiohttp.ClientTimeout(
             total=total_seconds, sock_connect=policy.connect_seconds, sock_read=policy.first_byte_seconds
         )
@@ -144,6 +162,7 @@ class Client:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise explain(error, answering=False) from None
         timings.answered = time.perf_counter()
+        assert isinstance(response, PeerResponse)
         return checked(response, timings, policy.idle_seconds)
 
     def _session(self, allow_private: bool) -> aiohttp.ClientSession:
@@ -169,6 +188,7 @@ class Client:
             max_line_size=16384,
             max_field_size=32768,
             trace_configs=[trace_config()],
+            response_class=PeerResponse,
         )
         session._retry_connection = False
         return session
@@ -198,15 +218,14 @@ async def slices(body: bytes) -> AsyncIterator[bytes]:
         yield body[start : start + SEND_BUFFER_BYTES]
 
 
-def checked(response: aiohttp.ClientResponse, timings: Timings, idle_seconds: float) -> Answer:
+def checked(response: PeerResponse, timings: Timings, idle_seconds: float) -> Answer:
     """The answer, once its head is one that can be passed on; from here the idle time counts."""
     if not 200 <= response.status <= 599:
         response.close()
         raise AttemptFailed("protocol_error", f"The upstream answered with the status {response.status}.")
     if response.connection is not None and response.connection.protocol is not None:
         response.connection.protocol.read_timeout = idle_seconds
-    if response.connection is not None and response.connection.transport is not None:
-        timings.peer = response.connection.transport.get_extra_info("peername")
+    timings.peer = response.peer
     return Answer(response, timings)
 
 
@@ -215,11 +234,7 @@ def explain(error: BaseException, *, answering: bool) -> AttemptFailed:
     denied = denied_in(error)
     if denied is not None:
         return AttemptFailed("egress_denied", f"{denied}.")
-    for kind, reason, detail in MEANINGS:
-        if isinstance(error, kind):
-            break
-    else:
-        reason, detail = "protocol_error", "The upstream's answer broke the rules of HTTP."
+    reason, detail = next((said for kind, *said in MEANINGS if isinstance(error, kind)), UNKNOWN)
     if reason == "first_byte_timeout" and answering:
         return AttemptFailed("idle_timeout", "The upstream stopped in the middle of its answer.")
     if isinstance(error, aiohttp.ClientPayloadError) and "enough data" not in str(error.__cause__ or error):
@@ -240,9 +255,18 @@ def denied_in(error: BaseException | None) -> EgressDenied | None:
     return None
 
 
+UNKNOWN = ["protocol_error", "The upstream's answer broke the rules of HTTP."]
 MEANINGS: tuple[tuple[type[BaseException], str, str], ...] = (
-    (aiohttp.ConnectionTimeoutError, "connect_timeout", "The upstream did not accept the connection in time."),
-    (aiohttp.SocketTimeoutError, "first_byte_timeout", "The upstream took the request and did not answer in time."),
+    (
+        aiohttp.ConnectionTimeoutError,
+        "connect_timeout",
+        "The upstream did not accept the connection in time.",
+    ),
+    (
+        aiohttp.SocketTimeoutError,
+        "first_byte_timeout",
+        "The upstream took the request and did not answer in time.",
+    ),
     (aiohttp.ClientConnectorDNSError, "dns_failed", "The upstream's host name does not resolve."),
     (aiohttp.ClientSSLError, "tls_failed", "The TLS handshake with the upstream failed."),
     (aiohttp.ServerFingerprintMismatch, "tls_failed", "The upstream's certificate is another one."),

@@ -109,9 +109,7 @@ def returned(headers: Iterable[tuple[bytes, bytes]], *, browser: bool = False) -
     ]
     if not browser:
         return kept
-    return [
-        item for item in kept if item[0] not in (b"www-authenticate", b"link", b"cache-control", b"location")
-    ]
+    return [item for item in kept if item[0] not in (b"www-authenticate", b"link", b"cache-control", b"location")]
 
 
 def normal(name: bytes) -> bytes:

@@ -13,7 +13,17 @@ current: ContextVar["Timings | None"] = ContextVar("current", default=None)
 class Timings:
     """Moments of one attempt on the monotonic clock, in seconds; None for what did not happen."""
 
-    __slots__ = ("answered", "connected", "dialled", "dns_ended", "dns_started", "ended", "peer", "started", "tls_started")
+    __slots__ = (
+        "answered",
+        "connected",
+        "dialled",
+        "dns_ended",
+        "dns_started",
+        "ended",
+        "peer",
+        "started",
+        "tls_started",
+    )
 
     def __init__(self) -> None:
         self.started = time.perf_counter()

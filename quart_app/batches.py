@@ -1,0 +1,86 @@
+"""Batches: many calls at once, each answered as it ends. One bad item is that item's problem."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from quart_app import calls
+from quart_app.errors import AppError, Fault, Invalid
+from quart_app.forms import faults_of
+from quart_app.services import Services
+
+MOST_CALLS = 1000
+
+
+class BatchForm(BaseModel):
+    """Up to MOST_CALLS calls, at most `concurrency` of them in flight."""
+
+    model_config = ConfigDict(extra="forbid")
+    calls: Annotated[list[Any], Field(min_length=1)]
+    concurrency: Annotated[int, Field(ge=1, le=MOST_CALLS, strict=True)] = 32
+
+
+@asynccontextmanager
+async def send(
+    services: Services, form: BatchForm, *, actor: str
+) -> AsyncIterator[AsyncIterator[list[dict[str, Any]]]]:
+    """The outcomes as they come, each `{"index", "call"}` or `{"index", "error"}`, together where they end together.
+
+    Leaving the block early cancels what is still in flight.
+    """
+    outcomes: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+    items = iter(enumerate(form.calls))
+
+    async def work() -> None:
+        for index, item in items:
+            outcomes.put_nowait(await outcome(services, index, item, actor))
+
+    async def work_all() -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(form.concurrency, len(form.calls))):
+                    group.create_task(work())
+        finally:
+            outcomes.put_nowait(None)
+
+    whole = services.spawn(work_all(), "batch")
+    try:
+        yield gathered(outcomes)
+    finally:
+        whole.cancel()
+
+
+async def gathered(outcomes: asyncio.Queue[dict[str, Any] | None]) -> AsyncIterator[list[dict[str, Any]]]:
+    """The outcomes in the order in which they came, all that are there at once."""
+    while (item := await outcomes.get()) is not None:
+        ready: list[dict[str, Any]] = [item]
+        ended = False
+        while not (ended or outcomes.empty()):
+            more = outcomes.get_nowait()
+            ended = more is None
+            ready += [more] if more else []
+        yield ready
+        if ended:
+            return
+
+
+async def outcome(services: Services, index: int, item: Any, actor: str) -> dict[str, Any]:
+    try:
+        form = calls.CallForm.model_validate(item)
+        sent = await calls.send(services, form, origin="api", actor=actor)
+    except ValidationError as error:
+        return {"index": index, "error": problem(invalid(faults_of(error, calls.CallForm)))}
+    except AppError as error:
+        return {"index": index, "error": problem(error)}
+    return {"index": index, "call": sent.view()}
+
+
+def invalid(faults: Sequence[Fault]) -> Invalid:
+    return Invalid("invalid_input", "The item is not a call that can be sent.", faults, status=422)
+
+
+def problem(error: AppError) -> dict[str, Any]:
+    return {"status": error.status, "code": error.code, "detail": error.detail, "errors": error.errors}

@@ -1,0 +1,270 @@
+"""A call in flight: sent with its credential, its answer passed on piece by piece, a capped copy kept, settled once.
+
+All three ways in use it. Whoever flies it ends it with `land`, `fail` or `abandon`; until then an unsafe call stands on
+record as `sending`.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from uuid_utils import uuid7
+
+from quart_app import records, tokens
+from quart_app.errors import AppError, CallFailed
+from quart_app.outbound import urls
+from quart_app.outbound.auth import Credential
+from quart_app.outbound.client import Answer, AttemptFailed, Outgoing
+from quart_app.outbound.redact import MARK
+from quart_app.outbound.target import Target
+from quart_app.outbound.timings import Timings
+from quart_app.recorder import Record
+from quart_app.services import Services
+
+SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+
+
+class Flight:
+    """One call. `depart` sends it, `read` gives its answer's pieces, `land` puts it on record."""
+
+    def __init__(
+        self,
+        services: Services,
+        target: Target,
+        outgoing: Outgoing,
+        *,
+        origin: str,
+        actor: str,
+        total_seconds: float | None = None,
+        replay_of: str | None = None,
+    ) -> None:
+        self.services = services
+        self.target = target
+        self.outgoing = outgoing
+        self.total_seconds = total_seconds
+        self.id = str(uuid7())
+        self.credential = target.credential
+        self.answer: Answer | None = None
+        self.began = time.perf_counter()
+        self.waited_seconds = 0.0
+        self.settled = False
+        self._holds_slot = False
+        self._attempt_timings: Timings | None = None
+        self._cap = target.policy.record_bytes if target.policy.record_bodies else 0
+        self._sent = bytearray()
+        self._sent_size = 0
+        self._received = bytearray()
+        self._received_size = 0
+        self._hash = hashlib.sha256()
+        url = urls.join(target.base, outgoing.path, outgoing.query)
+        self.record = records.new_call(
+            target,
+            id_=self.id,
+            origin=origin,
+            actor=actor,
+            owner=services.process,
+            method=outgoing.method,
+            url=records.shown_url(self._redactor.url(str(url)), target.credential.query),
+            headers=self._shown_headers(),
+        )
+        self.record.call["replay_of"] = replay_of
+
+    @property
+    def _redactor(self) -> Any:
+        return self.credential.redactor
+
+    def _shown_headers(self) -> list[tuple[str, str]]:
+        shown: list[tuple[str, str]] = self._redactor.headers(self.outgoing.headers)
+        return shown + [(name.decode(), MARK) for name in sorted(self.target.auth.injected())]
+
+    async def depart(self) -> Answer:
+        """Sends, and returns when the answer's head is here.
+
+        Raises CallFailed once the failed call is on record, AppError for a connection that takes no calls.
+        """
+        if self.target.state == "paused":
+            self.settled = True
+            raise AppError(409, "connection_paused", "This connection is paused.")
+        try:
+            await self._leave()
+            assert self.answer is not None
+            return self.answer
+        except (AttemptFailed, CallFailed) as error:
+            reason = error.reason if isinstance(error, AttemptFailed) else error.code
+            raise await self.fail(reason, error.detail) from None
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
+
+    async def _leave(self) -> None:
+        if isinstance(self.outgoing.body, bytes):
+            self._note_sent(self.outgoing.body)
+        elif self.outgoing.body is not None:
+            self.outgoing.body = self._copying(self.outgoing.body)
+        if self.outgoing.method not in SAFE:
+            await self._record_sending()
+        slots = self.services.client.slots(self.target)
+        self.waited_seconds = await slots.take(self.target.policy.concurrency)
+        self._holds_slot = True
+        self.credential = await tokens.ensure_valid(self.services, self.target)
+        await self._attempt(self.credential)
+        if self.answer and self.answer.status == 401 and self.credential.generation is not None:
+            await self._attempt_with_new_token(self.answer)
+
+    async def _record_sending(self) -> None:
+        """On record before it leaves: what a stop leaves behind is known to have been under way."""
+        self._fill_request()
+        before = Record(dict(self.record.call), [], dict(self.record.bodies))
+        if not await self.services.recorder.write(before):
+            self.settled = True
+            raise AppError(503, "storage_unavailable", "The call was not sent: it could not be put on record first.")
+
+    async def _attempt(self, credential: Credential) -> None:
+        self.answer = None
+        self._attempt_timings = timings = Timings()
+        self.answer = await self.services.client.exchange(
+            self.target, self.outgoing, credential, timings, total_seconds=self.total_seconds
+        )
+
+    async def _attempt_with_new_token(self, refused: Answer) -> None:
+        """Once more after a 401, if the body can be sent again and a newer token is to be had."""
+        if not isinstance(self.outgoing.body, bytes | None):
+            return
+        try:
+            held = await tokens.refresh(self.services, self.target, after=self.credential.generation)
+        except CallFailed:
+            return
+        assert held.credential is not None
+        self._note_attempt(status=401, reason="unauthorized")
+        refused.close()
+        self.credential = held.credential
+        await self._attempt(held.credential)
+
+    def _note_attempt(self, *, status: int | None, reason: str | None) -> None:
+        """Ends the attempt that is open, if one is."""
+        timings, self._attempt_timings = self._attempt_timings, None
+        if timings is None:
+            return
+        timings.ended = time.perf_counter()
+        records.add_attempt(
+            self.record,
+            timings,
+            status=status,
+            reason=reason,
+            waited_seconds=self.waited_seconds,
+            generation=self.credential.generation,
+        )
+        self.waited_seconds = 0.0
+
+    async def _copying(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for piece in body:
+            self._note_sent(piece)
+            yield piece
+
+    def _note_sent(self, piece: bytes) -> None:
+        self._sent_size += len(piece)
+        if len(self._sent) < self._cap:
+            self._sent += piece[: self._cap - len(self._sent)]
+
+    def take_rest(self) -> bytes | None:
+        """The rest of the answer if it is here already, noted; None when it has to be read."""
+        assert self.answer is not None
+        piece = self.answer.rest()
+        if piece:
+            self._note_received(piece)
+        return piece
+
+    async def read(self) -> bytes:
+        """The answer's next piece, empty at its end. Raises CallFailed once that is on record."""
+        assert self.answer is not None
+        try:
+            piece = await self.answer.read()
+        except AttemptFailed as error:
+            raise await self.fail(error.reason, error.detail) from None
+        if piece:
+            self._note_received(piece)
+        return piece
+
+    def _note_received(self, piece: bytes) -> None:
+        self._received_size += len(piece)
+        self._hash.update(piece)
+        if len(self._received) < self._cap:
+            self._received += piece[: self._cap - len(self._received)]
+
+    async def land(self) -> bool:
+        """The answer came whole: on record, durably, when this returns True."""
+        return await self._settle("done", None, None)
+
+    async def fail(self, reason: str, detail: str) -> CallFailed:
+        """No whole answer: on record with the reason; returns the error to raise."""
+        await self._settle("failed", reason, detail)
+        error = CallFailed(reason, detail)
+        error.headers.append(("X-Switchboard-Call", self.id))
+        return error
+
+    def abandon(self) -> None:
+        """The caller went away: lets go of the upstream at once and records it, without waiting."""
+        if not self.settled:
+            self._close("cancelled", None, "The caller went away.")
+            self.services.recorder.put(self.record)
+
+    async def _settle(self, state: str, reason: str | None, detail: str | None) -> bool:
+        if self.settled:
+            return True
+        self._close(state, reason, detail)
+        return await self.services.recorder.write(self.record)
+
+    def _close(self, state: str, reason: str | None, detail: str | None) -> None:
+        self.settled = True
+        if self._holds_slot:
+            self.services.client.slots(self.target).give()
+        call = self.record.call
+        status = self.answer.status if self.answer else None
+        self._note_attempt(status=status, reason="cancelled" if state == "cancelled" else reason)
+        if self.answer is not None:
+            self.answer.close()
+            call["status"] = self.answer.status
+            self._fill_response(self.answer)
+        self._fill_request()
+        call["state"], call["reason"], call["detail"] = state, reason, detail
+        call["duration_seconds"] = round(time.perf_counter() - self.began, 6)
+
+    def _fill_request(self) -> None:
+        call = self.record.call
+        if self.outgoing.body is None:
+            return
+        copy = bytes(self._sent)
+        clean = self._redactor.content(copy)
+        truncated = self._sent_size > len(copy)
+        call["request_size"] = self._sent_size
+        call["request_media_type"] = records.media_type(self.outgoing.headers)
+        call["request_truncated"] = truncated
+        call["request_exact"] = clean is copy and not truncated
+        call["request_body"] = self.record.keep(clean) if clean else None
+
+    def _fill_response(self, answer: Answer) -> None:
+        call = self.record.call
+        call["response_headers"] = records.as_json(self._redactor.headers(answer.headers))
+        if self.outgoing.method == "HEAD" or answer.status in (204, 304):
+            return
+        copy = bytes(self._received)
+        clean, whole = self._readable(copy, self._cap)
+        call["response_size"] = self._received_size
+        call["response_media_type"] = records.media_type(answer.headers)
+        call["response_sha256"] = self._hash.hexdigest()
+        call["response_truncated"] = not whole or len(copy) < self._received_size
+        if clean:
+            call["response_body"] = self.record.keep(clean)
+
+    def _readable(self, content: bytes, cap: int) -> tuple[bytes, bool]:
+        """The answer's content in clear and without secrets, and whether that is all of `content`."""
+        assert self.answer is not None
+        coding = records.header(self.answer.headers, b"content-encoding")
+        clear, whole = records.decoded(content, coding, cap) if coding and content else (content, True)
+        return self._redactor.content(clear), whole
+
+    def clean(self, content: bytes) -> bytes:
+        """A collected answer as a caller of the API may see it."""
+        return self._readable(content, self.services.settings.answer_bytes)[0]

@@ -1,0 +1,49 @@
+"""The loops beside the requests: each in one TaskGroup, each catching what a tick of it raises."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+
+from quart_app import calls
+from quart_app.services import Services, is_gone
+
+WATCH_SECONDS = 1.0
+SETTLE_SECONDS = 60.0
+
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def running(services: Services) -> AsyncIterator[None]:
+    """Settles what a stop left open, then runs the loops until the block ends."""
+    await settle(services)
+    async with asyncio.TaskGroup() as group:
+        loops = [
+            group.create_task(every(WATCH_SECONDS, services.watch), name="watch"),
+            group.create_task(every(SETTLE_SECONDS, lambda: settle(services)), name="settle"),
+        ]
+        try:
+            yield
+        finally:
+            for loop in loops:
+                loop.cancel()
+
+
+async def every(seconds: float, tick: Callable[[], Awaitable[None]]) -> None:
+    """One tick after another; a tick that fails is logged by kind, and the next one comes all the same."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await tick()
+        except Exception as error:
+            log.warning("tick_failed", kind=type(error).__name__)
+
+
+async def settle(services: Services) -> None:
+    """Calls of processes that are gone become `interrupted`."""
+    gone = [owner for owner in await calls.owners_sending(services) if is_gone(owner)]
+    if gone:
+        count = await calls.settle_interrupted(services, gone)
+        log.warning("calls_interrupted", count=count)

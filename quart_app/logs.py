@@ -1,0 +1,26 @@
+"""The log: one line per event on stderr, made by structlog; nothing of a request's content ever goes into it."""
+
+import logging
+import sys
+
+import structlog
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+def configure(level: str) -> None:
+    """Sets up structlog, and lets the libraries speak from warning up."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    for name in ("aiohttp", "asyncio", "sqlalchemy", "alembic", "quart.app", "hypercorn.error"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("hypercorn.error").propagate = False
+    structlog.configure(
+        processors=[
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.add_log_level,
+            structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )

@@ -1,0 +1,136 @@
+"""What a record holds: rows of `calls` and `attempts` as they go to the recorder, without any secret."""
+
+import time
+import zlib
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from quart_app.outbound.redact import MARK
+from quart_app.outbound.target import Target
+from quart_app.outbound.timings import Timings
+from quart_app.recorder import Record
+
+DECODED_BYTES = 50 * 1024**2
+TEXTUAL = ("text/", "application/json", "application/xml", "application/x-www-form-urlencoded")
+
+BLANK: dict[str, Any] = {
+    "replay_of": None,
+    "state": "sending",
+    "reason": None,
+    "detail": None,
+    "status": None,
+    "duration_seconds": None,
+    "request_body": None,
+    "request_size": None,
+    "request_media_type": None,
+    "request_truncated": False,
+    "request_exact": True,
+    "response_headers": None,
+    "response_body": None,
+    "response_size": None,
+    "response_media_type": None,
+    "response_truncated": False,
+    "response_sha256": None,
+}
+
+
+def as_json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def new_call(
+    target: Target,
+    *,
+    id_: str,
+    origin: str,
+    actor: str,
+    owner: str,
+    method: str,
+    url: str,
+    headers: list[tuple[str, str]],
+) -> Record:
+    """A record of a call that begins now; `url` and `headers` without secrets."""
+    return Record(
+        BLANK
+        | {
+            "id": id_,
+            "connection_id": target.id,
+            "connection": target.name,
+            "origin": origin,
+            "actor": actor,
+            "owner": owner,
+            "method": method,
+            "url": url,
+            "started_at": time.time(),
+            "request_headers": as_json(headers),
+        }
+    )
+
+
+def add_attempt(
+    record: Record,
+    timings: Timings,
+    *,
+    status: int | None = None,
+    reason: str | None = None,
+    waited_seconds: float = 0.0,
+    generation: int | None = None,
+) -> None:
+    spans = timings.spans()
+    duration = timings.duration
+    record.attempts.append(
+        {
+            "call_id": record.call["id"],
+            "number": len(record.attempts) + 1,
+            "status": status,
+            "reason": reason,
+            "started_at": time.time() - duration,
+            "duration_seconds": round(duration, 6),
+            "waited_seconds": round(waited_seconds, 6),
+            "dns_seconds": spans["dns"],
+            "connect_seconds": spans["connect"],
+            "tls_seconds": spans["tls"],
+            "first_byte_seconds": spans["first_byte"],
+            "transfer_seconds": spans["transfer"],
+            "remote_address": timings.peer[0] if isinstance(timings.peer, tuple) else None,
+            "token_generation": generation,
+        }
+    )
+
+
+def media_type(headers: list[tuple[bytes, bytes]] | tuple[tuple[bytes, bytes], ...]) -> str | None:
+    """The type and subtype of Content-Type in lower case, without parameters."""
+    found = header(headers, b"content-type")
+    return found.partition(b";")[0].strip().lower().decode("latin-1") if found else None
+
+
+def header(headers: list[tuple[bytes, bytes]] | tuple[tuple[bytes, bytes], ...], name: bytes) -> bytes | None:
+    return next((value for key, value in headers if key.lower() == name), None)
+
+
+def decoded(content: bytes, encoding: bytes, cap: int) -> tuple[bytes, bool]:
+    """A compressed copy in clear, at most `cap` bytes, and whether that is all of it.
+
+    A coding that cannot be looked into gives nothing: a secret could hide in it.
+    """
+    coding = encoding.strip().lower()
+    if coding in (b"", b"identity"):
+        return content, True
+    if coding not in (b"gzip", b"x-gzip", b"deflate"):
+        return b"", False
+    try:
+        machine = zlib.decompressobj(wbits=47 if coding != b"deflate" or content[:1] == b"\x78" else -15)
+        clear = machine.decompress(content, min(cap, DECODED_BYTES) or 1)
+    except zlib.error:
+        return b"", False
+    return clear, machine.eof
+
+
+def shown_url(url: str, credential_query: str) -> str:
+    """The URL as recorded, with a mark where the connection's own parameter was."""
+    if not credential_query:
+        return url
+    name = credential_query.partition("=")[0]
+    return f"{url}{'&' if urlsplit(url).query else '?'}{name}={MARK}"

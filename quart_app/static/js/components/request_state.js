@@ -1,0 +1,48 @@
+// The request in the address of the page, behind the #: a reload keeps it, and no server ever sees it there.
+import { isAutomatic } from "./curl.js"
+import { textOf } from "./body.js"
+import { splitPath } from "./request_form.js"
+
+const LISTS = ["query", "headers", "form"]
+const MARK = "[redacted]"
+
+export function toAddress(request) {
+  const kept = Object.entries(request).filter(([name, value]) => value.length && !(name === "kind" && value === "none"))
+  history.replaceState(null, "", `/send#${new URLSearchParams(kept.map(([name, value]) => [name, LISTS.includes(name) ? JSON.stringify(value) : value]))}`)
+}
+
+/** What the address says, of a link (?connection=…) or of an earlier visit (#…). */
+export function fromAddress() {
+  const found = Object.fromEntries([...new URLSearchParams(location.search), ...new URLSearchParams(location.hash.slice(1))])
+  for (const name of LISTS) {
+    if (name in found) found[name] = readList(found[name])
+  }
+  return found
+}
+
+function readList(text) {
+  try {
+    return JSON.parse(text).map(([name, value]) => [String(name), String(value)])
+  } catch {
+    return []
+  }
+}
+
+/** A recorded call as a request to edit: without what the connection adds, and without what was taken out of the record. */
+export function fromCall(call, connection) {
+  const base = connection?.base_url.replace(/\/$/, "") ?? ""
+  const rest = base && call.url.startsWith(base) ? call.url.slice(base.length) : new URL(call.url).pathname + new URL(call.url).search
+  const { path, query } = splitPath(rest)
+  const added = Object.keys(connection?.headers ?? {}).map((name) => name.toLowerCase())
+  const headers = call.request.headers.filter(([name, value]) => !isAutomatic(name) && !added.includes(name.toLowerCase()) && !value.includes(MARK))
+  return { connection: call.connection, method: call.method, path, query: query.filter(([, value]) => value !== MARK), headers, ...bodyOf(call.request.body, headers) }
+}
+
+function bodyOf(body, headers) {
+  const text = textOf(body)
+  if (!body?.size || text === null) return { kind: "none", body: "", form: [] }
+  if (body.media_type === "application/x-www-form-urlencoded") return { kind: "form", body: "", form: [...new URLSearchParams(text)] }
+  const json = body.media_type === "application/json" && !body.truncated
+  if (json) headers.splice(0, headers.length, ...headers.filter(([name]) => name.toLowerCase() !== "content-type"))
+  return { kind: json ? "json" : "text", body: text, form: [] }
+}

@@ -1,0 +1,92 @@
+// The list of connections.
+import { get, getAll, listen, remove } from "../api.js"
+import { announce, button, byId, el, enable, fill } from "../dom.js"
+import { connectionCard } from "../components/connection_card.js"
+import { connectionForm } from "../components/connection_form.js"
+import { confirm } from "../components/dialog.js"
+import { showProblem } from "../components/notice.js"
+
+const list = byId("connections")
+const form = connectionForm(async (connection) => {
+  await load()
+  byId(`connection-${connection.name}`)?.scrollIntoView({ block: "nearest" })
+})
+
+export async function start() {
+  enable("add", () => open())
+  byId("find").addEventListener("input", find)
+  form.dialog.addEventListener("close", () => history.replaceState(null, "", "/connections"))
+  await load()
+  openFromAddress()
+  listen({ connection: changed })
+}
+
+async function load() {
+  try {
+    show(await getAll("/api/connections"))
+    showProblem(null)
+  } catch (error) {
+    showProblem(error)
+  }
+  list.removeAttribute("aria-busy")
+}
+
+function show(connections) {
+  const acts = { edit: open, remove: drop }
+  fill(list, connections.length ? connections.map((connection) => connectionCard(connection, acts)) : empty())
+  byId("find").hidden = connections.length < 7
+  find()
+}
+
+function empty() {
+  return el("li", { class: "empty" },
+    el("h2", {}, "Add your first connection"),
+    el("p", {}, "A connection is the address of an API and how to sign in to it. You type the secret once; from then on calls go through Switchboard and nobody handles it again."),
+    el("p", {}, button("Add your first connection", () => open(), { kind: "primary" })))
+}
+
+function find() {
+  const text = byId("find").value.trim().toLowerCase()
+  for (const card of list.children) card.hidden = Boolean(text) && !card.textContent.toLowerCase().includes(text)
+}
+
+function open(connection) {
+  history.replaceState(null, "", connection ? `?edit=${connection.name}` : "?add=1")
+  form.open(connection)
+}
+
+async function openFromAddress() {
+  const address = new URLSearchParams(location.search)
+  if (address.has("add")) open()
+  if (!address.has("edit")) return
+  try {
+    open(await get(`/api/connections/${encodeURIComponent(address.get("edit"))}`))
+  } catch (error) {
+    showProblem(error)
+  }
+}
+
+async function drop({ name }) {
+  const sure = await confirm(`Delete ${name}?`, "Its secrets and tokens are destroyed, and nothing can be sent through it any more. Its calls stay in the history.", "Delete connection")
+  if (!sure) return
+  try {
+    await remove(`/api/connections/${name}`)
+    announce(`Deleted ${name}`, { shown: true })
+    await load()
+    byId("add").focus()
+  } catch (error) {
+    showProblem(error)
+  }
+}
+
+/** Another page, program or loop changed its state. */
+async function changed({ name }) {
+  const card = byId(`connection-${name}`)
+  const connection = await get(`/api/connections/${encodeURIComponent(name)}`).catch(() => null)
+  if (!card || !connection) return load()
+  const fresh = connectionCard(connection, { edit: open, remove: drop })
+  for (const part of [".card__header", ".card__facts"]) card.querySelector(part).replaceWith(fresh.querySelector(part))
+  card.querySelector(".card__reason")?.remove()
+  const reason = fresh.querySelector(".card__reason")
+  if (reason) card.querySelector(".card__actions").before(reason)
+}

@@ -1,0 +1,140 @@
+// Writing a request, sending it, looking at the answer.
+import { get, getAll, post } from "../api.js"
+import { announce, byId, el, fill } from "../dom.js"
+import { duration, visible } from "../format.js"
+import { readJson } from "../json.js"
+import { answerView } from "../components/answer.js"
+import { copyButton } from "../components/copy.js"
+import { curl } from "../components/curl.js"
+import { clearFaults, showFaults } from "../components/form.js"
+import { notice, problemNotice, showProblem } from "../components/notice.js"
+import { requestForm } from "../components/request_form.js"
+import { fromAddress, fromCall, toAddress } from "../components/request_state.js"
+
+const form = byId("send-form")
+let connections = []
+let request = null
+let sending = null
+
+export async function start() {
+  fill(byId("answer"), el("p", { class: "faint answer__wait" }, "The answer appears here. Ctrl+Enter sends from anywhere in the form."))
+  fill(byId("send-copy"), copyButton("Copy as cURL", copied))
+  form.addEventListener("submit", (event) => { event.preventDefault(); sending ? sending.abort() : send() })
+  form.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !sending) { event.preventDefault(); form.requestSubmit() }
+  })
+  connections = await getAll("/api/connections")
+  byId("send-connection").append(...connections.map(({ name, title }) => el("option", { value: name }, title && title !== name ? `${name} – ${visible(title)}` : name)))
+  if (!connections.length) return nothingToSendThrough()
+  request = requestForm(changed)
+  request.write(await given())
+  byId("send-button").disabled = false
+  byId("send-path").focus()
+}
+
+function nothingToSendThrough() {
+  form.hidden = true
+  fill(byId("no-connections"), el("div", { class: "empty" }, el("h2", {}, "First, add a connection"),
+    el("p", {}, "A call goes through a connection: the address of an API and how to sign in to it."),
+    el("p", {}, el("a", { class: "button button--primary", href: "/connections?add=1" }, "Add a connection")))).hidden = false
+}
+
+async function given() {
+  const { from, ...request } = fromAddress()
+  if (!from) return request
+  try {
+    const call = await get(`/api/calls/${encodeURIComponent(from)}`)
+    if (call.request.body?.truncated) fill(byId("problem"), notice("warning", "The body is not whole.", el("p", {}, "Only its beginning is on record. Complete it before you send it.")))
+    return fromCall(call, connections.find(({ name }) => name === call.connection))
+  } catch (error) {
+    showProblem(error)
+    return request
+  }
+}
+
+function changed() {
+  const now = request.read()
+  toAddress(now)
+  byId("send-base").textContent = visible(urlOf(now))
+}
+
+function urlOf({ connection, path, query }) {
+  const base = connections.find(({ name }) => name === connection)?.base_url.replace(/\/$/, "") ?? ""
+  const search = query.length ? `?${new URLSearchParams(query).toString().replaceAll("+", "%20")}` : ""
+  return `${base}${path && !path.startsWith("/") ? "/" : ""}${path}${search}`
+}
+
+function copied() {
+  const now = request.read()
+  const body = { json: { text: now.body }, text: { text: now.body }, form: { form: now.form }, none: null }[now.kind]
+  const typed = now.headers.some(([name]) => name.toLowerCase() === "content-type")
+  const headers = now.kind === "json" && !typed ? [...now.headers, ["Content-Type", "application/json"]] : now.headers
+  return curl({ method: now.method, url: urlOf(now), headers, body }, connections.find(({ name }) => name === now.connection)?.auth)
+}
+
+async function send() {
+  clearFaults(form)
+  showProblem(null)
+  request.tidy()
+  const call = callOf(request.read())
+  if (!call) return
+  const stop = waiting()
+  try {
+    show(await post("/api/calls", call, { signal: sending.signal }))
+  } catch (error) {
+    failed(error)
+  } finally {
+    stop()
+  }
+}
+
+/** What the API takes, or null after saying what is wrong with the body. */
+function callOf({ connection, method, path, query, headers, kind, body, form: fields }) {
+  const call = { connection, method, path, query, headers }
+  if (kind === "text") call.text = body
+  if (kind === "form") call.form = fields
+  if (kind !== "json") return call
+  try {
+    return { ...call, json: readJson(body) }
+  } catch (error) {
+    showFaults(form, [{ pointer: "/json", detail: `This is not JSON: ${error.message}` }])
+    byId("send-body").setAttribute("aria-invalid", "true")
+    byId("send-body").focus()
+    return null
+  }
+}
+
+function waiting() {
+  const began = performance.now()
+  sending = new AbortController()
+  const clock = el("span", { class: "data" })
+  const tick = () => { clock.textContent = duration((performance.now() - began) / 1000) }
+  const timer = setInterval(tick, 100)
+  byId("send-button").textContent = "Cancel"
+  byId("answer").setAttribute("aria-busy", "true")
+  fill(byId("answer-actions"))
+  fill(byId("answer"), el("p", { class: "answer__wait" }, "Sending… ", clock))
+  announce("Sending")
+  return () => {
+    clearInterval(timer)
+    sending = null
+    byId("send-button").textContent = "Send"
+    byId("answer").removeAttribute("aria-busy")
+  }
+}
+
+function show(call) {
+  fill(byId("answer"), answerView(call))
+  fill(byId("answer-actions"), el("a", { class: "button button--quiet", href: `/history/${call.id}` }, "Open in History"))
+  announce(call.state === "done" ? `Answered ${call.status} in ${duration(call.duration_seconds)}` : `The call ${call.state}`)
+}
+
+function failed(error) {
+  if (error.name === "AbortError") {
+    announce("Cancelled")
+    return fill(byId("answer"), notice("warning", "You cancelled it.", el("p", {}, "The request may have been acted on. Its record is in the history.")))
+  }
+  const rest = showFaults(form, error.problem?.errors ?? [])
+  if (error.problem) error.problem.errors = rest
+  fill(byId("answer"), problemNotice(error))
+}

@@ -1,0 +1,82 @@
+"""The URL map: every route, who may take it, and what it gives. `register` hangs it on the app.
+
+`/proxy/…` is not in it: it goes through `relay`, in front of Quart, with the rule CALL; `guard` is in front of all.
+"""
+
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+from quart import Quart, Response
+from werkzeug.exceptions import HTTPException
+
+from quart_app.batches import BatchForm
+from quart_app.errors import AppError
+from quart_app.settings import Settings
+from quart_app.web import errors, hooks, operations, pages, shapes
+from quart_app.web.access import CALL, MANAGE, PAGE, PERSON, PUBLIC, READ, SIGN_IN
+from quart_app.web.api import calls, connections, sign_ins
+from quart_app.web.bodies import answer
+from quart_app.web.events import get_events
+from quart_app.web.guard import Guard
+from quart_app.web.openapi import Route, document
+from quart_app.web.relay import Relay
+
+
+async def get_openapi() -> Response:
+    return answer(openapi())
+
+
+@cache
+def openapi() -> dict[str, Any]:
+    return document(ROUTES, version("switchboard-gateway"))
+
+
+PAGE_QUERY = ("limit", "cursor")
+ROUTES = (
+    Route("GET", "/", pages.get_home, PUBLIC),
+    Route("GET", "/sign-in", pages.get_sign_in_page, PUBLIC),
+    Route("GET", "/connections", pages.get_connections_page, PAGE),
+    Route("GET", "/send", pages.get_send_page, PAGE),
+    Route("GET", "/history", pages.get_history_page, PAGE),
+    Route("GET", "/history/<call_id>", pages.get_history_call_page, PAGE),
+    Route("GET", "/docs", pages.get_docs_page, PUBLIC),
+    Route("GET", "/docs/<name>", pages.get_docs_file, PUBLIC),
+    Route("GET", "/static/<digest>/<path:name>", pages.get_static_file, PUBLIC),
+    Route("POST", "/api/sign-ins", sign_ins.post_sign_in, SIGN_IN, shapes.SignInView, 201),
+    Route("GET", "/api/sign-ins/current", sign_ins.get_sign_in, PAGE, shapes.SignInView),
+    Route("DELETE", "/api/sign-ins/current", sign_ins.delete_sign_in, PERSON, status=204),
+    Route("GET", "/api/connections", connections.get_connections, READ, shapes.ConnectionPage, query=PAGE_QUERY),
+    Route("POST", "/api/connections", connections.post_connection, MANAGE, shapes.ConnectionView, 201),
+    Route("GET", "/api/connections/<name>", connections.get_connection, READ, shapes.ConnectionView),
+    Route("PATCH", "/api/connections/<name>", connections.patch_connection, MANAGE, shapes.ConnectionView),
+    Route("DELETE", "/api/connections/<name>", connections.delete_connection, MANAGE, status=204),
+    Route("POST", "/api/connections/<name>/checks", connections.post_check, CALL, shapes.CheckView, 201),
+    Route("POST", "/api/connections/<name>/token-refreshes", connections.post_token_refresh, MANAGE, shapes.TokenView),
+    Route("GET", "/_token_refresh", connections.get_token_refresh, MANAGE, shapes.TokenView, query=("connection",)),
+    Route("POST", "/api/calls", calls.post_call, CALL, shapes.CallView, 201),
+    Route("GET", "/api/calls", calls.get_calls, READ, shapes.CallPage, query=(*calls.FILTERS, *PAGE_QUERY)),
+    Route("GET", "/api/calls/<call_id>", calls.get_call, READ, shapes.CallView),
+    Route("GET", "/api/calls/<call_id>/request-body", calls.get_request_body, READ, media="application/octet-stream"),
+    Route("GET", "/api/calls/<call_id>/response-body", calls.get_response_body, READ, media="application/octet-stream"),
+    Route("POST", "/api/calls/<call_id>/replays", calls.post_replay, CALL, shapes.CallView, 201),
+    Route("POST", "/api/batches", calls.post_batch, CALL, shapes.BatchLine, media="application/x-ndjson",
+          takes=BatchForm),
+    Route("GET", "/api/events", get_events, READ, media="text/event-stream"),
+    Route("GET", "/api/openapi.json", get_openapi, PUBLIC),
+    Route("GET", "/healthz", operations.get_healthz, PUBLIC, shapes.Health),
+    Route("GET", "/readyz", operations.get_readyz, PUBLIC, shapes.Health),
+)  # fmt: skip
+
+
+def register(app: Quart, settings: Settings, services_of: Any) -> None:
+    """`services_of` gives the services once the app has opened them."""
+    for route in ROUTES:
+        view = hooks.bound(route, services_of)
+        app.add_url_rule(route.path, route.view.__name__, view, methods=[route.method], merge_slashes=False)
+    app.before_request(hooks.answer_options)
+    app.after_request(hooks.finish_response)
+    app.register_error_handler(AppError, errors.on_app_error)
+    app.register_error_handler(HTTPException, errors.on_http_error)
+    app.register_error_handler(Exception, errors.on_unforeseen)
+    app.asgi_app = Guard(Relay(app.asgi_app, services_of), settings)  # type: ignore[method-assign]

@@ -1,0 +1,83 @@
+"""Connections: add, change, remove, check, refresh."""
+
+from typing import Any
+
+from pydantic import ValidationError
+from quart import Response, request
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from quart_app import calls, connections, tokens
+from quart_app.accounts import Who
+from quart_app.connections import ConnectionForm
+from quart_app.errors import AppError, Invalid
+from quart_app.forms import faults_of, invalid_input
+from quart_app.instants import instant
+from quart_app.outbound.auth import OAuth2
+from quart_app.services import Services
+from quart_app.web.api import pages
+from quart_app.web.bodies import answer
+
+
+async def get_connections(services: Services, session: AsyncSession) -> Response:
+    limit, after, _ = pages.wanted(request.args)
+    rows = await connections.page(session, limit=limit, after=after)
+    items = [connections.view(services, row) for row in rows]
+    return answer(pages.page(items, limit, rows[-1].id if rows else None))
+
+
+async def post_connection(services: Services, form: ConnectionForm) -> Response:
+    row = await connections.create(services, form)
+    return answer(connections.view(services, row), 201, {"Location": f"/api/connections/{row.name}"})
+
+
+async def get_connection(services: Services, session: AsyncSession, name: str) -> Response:
+    return answer(connections.view(services, await connections.find(session, name)))
+
+
+async def patch_connection(services: Services, form: connections.ConnectionChange, name: str) -> Response:
+    try:
+        row = await connections.update(services, name, form.model_dump(exclude_unset=True))
+    except ValidationError as error:
+        raise invalid_input(faults_of(error, ConnectionForm)) from None
+    return answer(connections.view(services, row))
+
+
+async def delete_connection(services: Services, name: str) -> Response:
+    await connections.delete(services, name)
+    return Response("", 204)
+
+
+async def post_check(services: Services, who: Who, name: str) -> Response:
+    ok, detail, sent = await calls.check(services, name, origin=origin(who), actor=who.actor)
+    return answer({"ok": ok, "detail": detail, "call": sent.view()}, 201)
+
+
+async def post_token_refresh(services: Services, name: str) -> Response:
+    return answer(await refreshed(services, name))
+
+
+async def get_token_refresh(services: Services) -> Response:
+    """The route of the old client's page."""
+    name = request.args.get("connection")
+    if not name:
+        fault: Any = {"pointer": "/connection", "detail": "is required"}
+        raise Invalid("connection_required", "Name a connection: ?connection=<name>.", [fault])
+    return answer(await refreshed(services, name))
+
+
+async def refreshed(services: Services, name: str) -> dict[str, Any]:
+    target = await connections.load(services, name)
+    if not isinstance(target.auth, OAuth2):
+        raise AppError(409, "no_token", "This connection has no token to refresh.")
+    held = await tokens.refresh(services, target, forced=True)
+    return {
+        "connection": name,
+        "state": "ready",
+        "expires_at": instant(held.expires_at),
+        "generation": held.generation,
+    }
+
+
+def origin(who: Who) -> str:
+    """Where a call comes from: a person's page or a program."""
+    return "console" if who.person else "api"

@@ -1,0 +1,108 @@
+"""In front of everything: what may be asked at all. An ASGI middleware, so that no request slips past it.
+
+It refuses before Quart or the relay look at a request: targets that are no path (RFC 9112 §3.2), messages of two
+lengths (§6.1, request smuggling), foreign Host names (DNS rebinding), and what is too long.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from quart_app.errors import AppError, Invalid
+from quart_app.settings import Settings
+from quart_app.web.problems import send_problem
+
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
+SINGLE = frozenset((b"host", b"content-length", b"content-type", b"authorization", b"transfer-encoding", b"expect"))
+DRAIN_BYTES = 1024**2
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class Guard:
+    """Passes to `app` what is sound; answers the rest itself, and closes the connection where it must."""
+
+    def __init__(self, app: Any, settings: Settings) -> None:
+        self.app = app
+        self.settings = settings
+        self.hosts = allowed_hosts(settings)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            try:
+                self.check(scope)
+            except AppError as error:
+                await send_problem(send, error, [("Connection", "close")], head=scope["method"] == "HEAD")
+                return
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        await self.app(scope, receive, send)
+
+    def check(self, scope: Any) -> None:
+        """Raises AppError for what may not be asked."""
+        headers: Headers = scope["headers"]
+        self.check_target(scope["raw_path"], scope["query_string"])
+        self.check_size(headers)
+        host, seen = None, set()
+        for name, value in headers:
+            if name in SINGLE:
+                if name in seen:
+                    raise Invalid("duplicate_header", f"The header {name.decode()} is there twice.")
+                seen.add(name)
+                if name == b"host":
+                    host = value
+        if b"content-length" in seen and b"transfer-encoding" in seen:
+            raise Invalid("two_lengths", "A message has either Content-Length or Transfer-Encoding.")
+        if host not in self.hosts:
+            self.check_host(host)
+        if b"expect" in seen and any(name == b"expect" and value.lower() != b"100-continue" for name, value in headers):
+            raise AppError(417, "expectation_failed", "Only 100-continue can be expected.")
+        if scope["method"] not in METHODS:
+            raise method_refused(scope["method"])
+
+    def check_target(self, path: bytes, query: bytes) -> None:
+        if len(path) + len(query) > self.settings.url_bytes:
+            raise AppError(414, "uri_too_long", f"The request target is longer than {self.settings.url_bytes} bytes.")
+        if not path.startswith(b"/"):
+            raise Invalid("bad_request_target", "The request target must be a path that starts with a slash.")
+
+    def check_size(self, headers: Headers) -> None:
+        if len(headers) > self.settings.header_count:
+            raise AppError(431, "too_many_headers", f"There are more than {self.settings.header_count} headers.")
+        if sum(len(name) + len(value) for name, value in headers) > self.settings.header_bytes:
+            raise AppError(431, "headers_too_large", f"The headers are over {self.settings.header_bytes} bytes.")
+
+    def check_host(self, host: bytes | None) -> None:
+        """The slow way for a Host that is not on the list as it stands: another spelling of it, or a refusal."""
+        if not host:
+            raise Invalid("host_required", "A request must have one Host header.")
+        found = re.fullmatch(rb"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?", host)
+        if found is None:
+            raise Invalid("invalid_host", "The Host header is not a host name.")
+        if host.lower() not in self.hosts:
+            raise AppError(421, "misdirected_request", "This server does not answer to this Host name.")
+
+
+def method_refused(method: str) -> AppError:
+    if not TOKEN.fullmatch(method):
+        return Invalid("invalid_method", "The method is not a token.")
+    error = AppError(405, "method_not_allowed", "This method is not taken here.")
+    error.headers.append(("Allow", ", ".join(sorted(METHODS))))
+    return error
+
+
+def allowed_hosts(settings: Settings) -> frozenset[bytes]:
+    """Every Host header that is answered: the loopback names, the bind, the public URL and the settings' list.
+
+    The port is the bound one or none; a name of the settings may bring its own.
+    """
+    address, _, port = settings.bind.rpartition(":")
+    names = {"localhost", "127.0.0.1", "[::1]", *settings.hosts}
+    if address not in ("0.0.0.0", "[::]", ""):
+        names.add(address.lower())
+    public = settings.public_url.partition("://")[2].partition("/")[0].lower()
+    if public:
+        names |= {public, public.partition(":")[0]}
+    return frozenset(host.encode() for name in names for host in (name, f"{name}:{port}"))

@@ -1,0 +1,246 @@
+"""`/proxy/<connection>/<path>`: streams both ways with back-pressure, outside Quart's request machinery.
+
+Both bodies pass as they come. One task owns `receive()`: it feeds the upload and ends the call when the caller has
+gone, because the server drops silently what is sent after that. The end of an answer is held back until its record
+is on disk, so what a caller saw whole is never lost. An upstream that breaks off makes the caller's transfer break
+off as well: it is never given a clean end.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+from quart_app import calls, connections
+from quart_app.accounts import Who
+from quart_app.errors import AppError, CallFailed, Invalid
+from quart_app.flight import Flight
+from quart_app.outbound.client import Answer, Outgoing
+from quart_app.outbound.headers import Headers, returned
+from quart_app.services import Services
+from quart_app.web import access
+from quart_app.web.problems import send_problem
+
+PREFIX = b"/proxy/"
+SMALL_BODY_BYTES = 64 * 1024
+DRAIN_SECONDS = 5.0
+GATEWAY = ("X-Switchboard-Source", "gateway")
+UPSTREAM = (b"x-switchboard-source", b"upstream")
+FOR_BROWSERS: Headers = [
+    (b"content-security-policy", b"sandbox; default-src 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+]
+
+
+class CallerGone(Exception):
+    """The caller closed its connection, or stopped reading for too long."""
+
+
+class Relay:
+    """Takes `/proxy/…`; passes the rest to `app`. `open_services` gives the services once they are open."""
+
+    def __init__(self, app: Any, services: Any) -> None:
+        self.app = app
+        self.services = services
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or not scope["raw_path"].startswith(PREFIX):
+            await self.app(scope, receive, send)
+            return
+        caller = Caller(scope, receive, send)
+        try:
+            await self.relay(self.services(), caller)
+        except AppError as error:
+            if not caller.answered:
+                await send_problem(send, error, [GATEWAY], head=scope["method"] == "HEAD")
+                await caller.drain()
+        except CallerGone:
+            pass
+        finally:
+            caller.close()
+
+    async def relay(self, services: Services, caller: "Caller") -> None:
+        name, slash, path = caller.scope["raw_path"][len(PREFIX) :].partition(b"/")
+        headers = caller.headers
+        who = await access.identify(services, headers, proxied=True)
+        access.admit(access.CALL, who, headers, services.settings)
+        assert who is not None
+        if who.person:
+            access.check_navigation(headers)
+        if services.draining:
+            raise AppError(503, "draining", "The server is stopping; try again in a moment.")
+        target = await connections.load(services, name.decode("ascii", "replace"))
+        outgoing = await self.outgoing(services, caller, (slash + path).decode("latin-1"))
+        outgoing.headers = calls.sent_headers(outgoing.headers, target)
+        flight = calls.stream(services, target, outgoing, actor=who.actor)
+        await self.fly(flight, caller, who, stall_seconds=services.settings.write_stall_seconds)
+
+    async def outgoing(self, services: Services, caller: "Caller", path: str) -> Outgoing:
+        """The caller's request; a small body is taken whole, so that it can be sent again after a 401."""
+        scope = caller.scope
+        for name, value in scope["headers"]:
+            if not value.isascii():
+                raise Invalid("invalid_header_value", f"The header {name.decode('latin-1')} is not ASCII.")
+        length = caller.body_length()
+        most = services.settings.upload_bytes
+        if length is not None and length > most:
+            raise too_large(most)
+        headers = list(scope["headers"])
+        outgoing = Outgoing(scope["method"], path, scope["query_string"].decode("latin-1"), headers, length=length)
+        if length is not None and 0 < length <= SMALL_BODY_BYTES:
+            outgoing.body = b"".join([piece async for piece in caller.body(most)])
+        elif length != 0:
+            outgoing.body = caller.body(most)
+        elif b"content-length" in caller.names:
+            outgoing.body = b""
+        return outgoing
+
+    async def fly(self, flight: Flight, caller: "Caller", who: Who, *, stall_seconds: float) -> None:
+        """Sends the call and passes its answer on, all of it ended at once when the caller goes."""
+        work = asyncio.current_task()
+        assert work is not None
+        watch = caller.watch(work)
+        try:
+            answer = await flight.depart()
+            await self.answer(flight, answer, caller, browser=who.person, stall_seconds=stall_seconds)
+        except asyncio.CancelledError:
+            flight.abandon()
+            if caller.gone:
+                work.uncancel()
+                raise CallerGone from None
+            raise
+        except BaseException:
+            flight.abandon()
+            if caller.refusal is not None:
+                raise caller.refusal from None
+            raise
+        finally:
+            watch.cancel()
+
+    async def answer(
+        self, flight: Flight, answer: Answer, caller: "Caller", *, browser: bool, stall_seconds: float
+    ) -> None:
+        headers = returned(answer.headers, browser=browser)
+        headers += [(b"x-switchboard-call", flight.id.encode()), UPSTREAM]
+        if browser:
+            headers += FOR_BROWSERS
+        start = {"type": "http.response.start", "status": answer.status, "headers": headers}
+        piece = flight.take_rest()
+        if piece is not None:
+            await flight.land()
+            await caller.send(start, stall_seconds)
+            await caller.send({"type": "http.response.body", "body": piece, "more_body": False}, stall_seconds)
+            return
+        await caller.send(start, stall_seconds)
+        await self.pass_on(flight, caller, answer.length, stall_seconds)
+
+    async def pass_on(self, flight: Flight, caller: "Caller", length: int | None, stall_seconds: float) -> None:
+        """Piece by piece; the last one, where Content-Length tells which it is, waits for the record."""
+        left = length
+        try:
+            while piece := await flight.read():
+                if left is not None:
+                    left -= len(piece)
+                    if left <= 0:
+                        await flight.read()
+                        await flight.land()
+                await caller.send({"type": "http.response.body", "body": piece, "more_body": True}, stall_seconds)
+        except CallFailed:
+            return  # without an end, which the server shows by closing the connection
+        await flight.land()
+        await caller.send({"type": "http.response.body", "body": b"", "more_body": False}, stall_seconds)
+
+
+def too_large(most: int) -> AppError:
+    return AppError(413, "body_too_large", f"A body through /proxy has at most {most} bytes.")
+
+
+class Caller:
+    """The caller's side of one request: its headers, its body as it comes, and whether it is still there."""
+
+    def __init__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.scope = scope
+        self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        self.names = frozenset(name for name, _ in scope["headers"])
+        self.answered = False
+        self.gone = False
+        self.refusal: AppError | None = None
+        self._receive = receive
+        self._send = send
+        self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(2)
+        self._ended = False
+        self._watch: asyncio.Task[None] | None = None
+
+    def body_length(self) -> int | None:
+        """Bytes of the body: 0 for none, None for one whose length only its end will tell."""
+        if b"transfer-encoding" in self.names:
+            return None
+        return int(self.headers.get("content-length", 0))
+
+    async def body(self, most: int) -> AsyncIterator[bytes]:
+        """The body's pieces. Raises AppError 413 past `most` bytes, CallerGone when the caller goes."""
+        size = 0
+        while (piece := await self._next_piece()) is not None:
+            size += len(piece)
+            if size > most:
+                self.refusal = too_large(most)
+                raise self.refusal
+            yield piece
+
+    async def _next_piece(self) -> bytes | None:
+        if self._watch is not None:
+            return await self._pieces.get()
+        while not self._ended:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self.gone = self._ended = True
+                raise CallerGone
+            self._ended = not message.get("more_body", False)
+            if message.get("body"):
+                piece: bytes = message["body"]
+                return piece
+        return None
+
+    def watch(self, work: asyncio.Task[Any]) -> asyncio.Task[None]:
+        """From now on one task owns `receive()`; it cancels `work` when the caller goes."""
+        self._watch = asyncio.create_task(self._own_receive(work), name="caller")
+        return self._watch
+
+    async def _own_receive(self, work: asyncio.Task[Any]) -> None:
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self.gone = True
+                work.cancel()
+                return
+            if message.get("body"):
+                await self._pieces.put(message["body"])
+            if not message.get("more_body", False):
+                await self._pieces.put(None)
+
+    async def send(self, message: Any, stall_seconds: float) -> None:
+        """Raises CallerGone when the caller takes nothing for `stall_seconds`."""
+        self.answered = True
+        try:
+            async with asyncio.timeout(stall_seconds):
+                await self._send(message)
+        except TimeoutError:
+            self.gone = True
+            raise CallerGone from None
+
+    async def drain(self) -> None:
+        """After an early answer: takes in what is still on its way, for a bounded time, so that nothing leaks."""
+        if self.body_length() == 0:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while not self._ended:
+                    message = await self._receive()
+                    self._ended = message["type"] == "http.disconnect" or not message.get("more_body", False)
+
+    def close(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()

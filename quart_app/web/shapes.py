@@ -1,0 +1,151 @@
+"""What comes out, for the OpenAPI document; a test holds real answers against these."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from quart_app.connections import State
+from quart_app.errors import REASONS
+from quart_app.outbound.target import Policy
+
+Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+CallState = Literal["sending", "done", "failed", "cancelled", "interrupted"]
+
+
+class Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Problem(Shape):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[dict[str, str]]
+    request_id: str
+
+
+class ConnectionView(Shape):
+    """A connection; a secret is shown as `{"set": true, "fingerprint": "…"}`."""
+
+    id: str
+    name: str
+    title: str
+    base_url: str
+    tags: list[str]
+    metadata: dict[str, Any]
+    auth: dict[str, Any]
+    headers: dict[str, str]
+    policy: Policy
+    state: State
+    state_reason: str | None
+    created_at: Instant
+    updated_at: Instant
+
+
+class BodyView(Shape):
+    """A body: `json`, `text` or `base64` where its content is shown; `size` is what went over the wire, in bytes."""
+
+    size: int
+    media_type: str | None
+    truncated: bool
+    sha256: str | None = None
+    json_: Annotated[Any, Field(alias="json")] = None
+    text: str | None = None
+    base64: str | None = None
+
+
+class MessageView(Shape):
+    headers: list[tuple[str, str]]
+    body: BodyView | None
+
+
+class TimingsView(Shape):
+    """Seconds of each phase; null for one that did not happen."""
+
+    dns: float | None
+    connect: float | None
+    tls: float | None
+    first_byte: float | None
+    transfer: float | None
+
+
+class AttemptView(Shape):
+    number: int
+    status: int | None
+    reason: str | None
+    started_at: Instant
+    duration_seconds: float
+    waited_seconds: float
+    timings: TimingsView
+    remote_address: str | None
+    token_generation: int | None
+
+
+class CallView(Shape):
+    """A call on record. `reason` is there when it failed."""
+
+    id: str
+    connection: str
+    origin: Literal["console", "api", "proxy", "run", "token"]
+    actor: str
+    replay_of: str | None
+    method: str
+    url: str
+    state: CallState
+    reason: Annotated[str | None, Field(json_schema_extra={"examples": sorted(REASONS)})]
+    detail: str | None
+    status: int | None
+    started_at: Instant
+    duration_seconds: float | None
+    request: MessageView
+    response: MessageView | None
+    attempts: list[AttemptView]
+    recorded: Annotated[bool, Field(description="false: the database fails, and the record waits in memory")] = True
+
+
+class ConnectionPage(Shape):
+    items: list[ConnectionView]
+    next: str | None
+
+
+class CallPage(Shape):
+    items: list[CallView]
+    next: str | None
+
+
+class CheckView(Shape):
+    ok: bool
+    detail: str
+    call: CallView
+
+
+class TokenView(Shape):
+    connection: str
+    state: State
+    expires_at: Instant | None
+    generation: int
+
+
+class BatchLine(Shape):
+    """One line of the answer: the call of item `index`, or what is wrong with the item."""
+
+    index: int
+    call: CallView | None = None
+    error: dict[str, Any] | None = None
+
+
+class NamedAccount(Shape):
+    name: str
+
+
+class SignInView(Shape):
+    account: NamedAccount
+
+
+class Health(Shape):
+    status: Literal["ok", "failing"]
+    reasons: list[str]
