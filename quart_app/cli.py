@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import uvloop
 from rich.console import Console
 from rich.table import Table
 
@@ -55,7 +56,7 @@ def settings_of(options: dict[str, str | None]) -> Settings:
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Runs a use case; what it says on purpose becomes the message, with every fault on a line of its own."""
     try:
-        return asyncio.run(work)
+        return uvloop.run(work)
     except AppError as error:
         faults = [f"  {fault['pointer'] or '/'}: {fault['detail']}" for fault in error.errors]
         raise click.ClickException("\n".join([error.detail, *faults])) from None

@@ -8,7 +8,7 @@ readers can only read. Other processes beside the server, the CLI's, wait up to 
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -99,22 +99,26 @@ class Database:
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
-        """A write transaction on the bare connection, for statements prepared once (the recorder's)."""
+        """A write transaction on the bare connection, for statements of the schema."""
         async with self.turn if self.is_sqlite else no_turn(), self.writer.begin() as connection:
             yield connection
 
-    def insert_once(self, table: Table) -> Any:
-        """INSERT that leaves alone what is there already: repeating it does no harm."""
-        return self.insert(table).on_conflict_do_nothing()
+    async def write(self, groups: Sequence[tuple["Bulk", Sequence[tuple[Any, ...]]]]) -> None:
+        """Many rows of several tables in one transaction, durable when it returns.
 
-    def upsert(self, table: Table) -> Any:
-        """INSERT, or on an equal primary key UPDATE of every other column."""
-        statement = self.insert(table)
-        key = [column.name for column in table.primary_key]
-        changed = {column.name: statement.excluded[column.name] for column in table.columns}
-        return statement.on_conflict_do_update(
-            index_elements=key, set_={name: value for name, value in changed.items() if name not in key}
-        )
+        On SQLite that is one visit to the connection's thread and one statement a table, run without the
+        interpreter's lock: row by row the thread would queue for that lock behind the event loop at each.
+        """
+        if not self.is_sqlite:
+            async with self.writer.begin() as connection:
+                for bulk, rows in groups:
+                    if rows:
+                        await connection.exec_driver_sql(bulk.one, list(rows))
+            return
+        work = [(bulk.many(len(rows)), [value for row in rows for value in row]) for bulk, rows in groups if rows]
+        async with self.turn, self.writer.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            await driver._execute(write_at_once, driver._conn, work)
 
     def now(self) -> ColumnElement[float]:
         """Seconds since the epoch on the database's own clock, which all processes share: for leases."""
@@ -126,6 +130,46 @@ class Database:
         await self.reader.dispose()
         if self.writer is not self.reader:
             await self.writer.dispose()
+
+
+class Bulk:
+    """An INSERT for many rows of a model, prepared once; `values` are tuples in the order of `columns`.
+
+    What is there already is left alone, or with `replace` brought up to date: repeating it does no harm.
+    """
+
+    def __init__(self, db: Database, model: Any, *, replace: bool = False) -> None:
+        table: Table = model.__table__
+        self.columns = tuple(column.name for column in table.columns)
+        insert = db.insert(table)
+        if replace:
+            key = {column.name for column in table.primary_key}
+            changed = {name: insert.excluded[name] for name in self.columns if name not in key}
+            insert = insert.on_conflict_do_update(index_elements=sorted(key), set_=changed)
+        else:
+            insert = insert.on_conflict_do_nothing()
+        compiled = insert.compile(dialect=db.writer.dialect, column_keys=list(self.columns))
+        assert tuple(compiled.positiontup or ()) == self.columns
+        self.one = str(compiled)
+        self._head, _, rest = self.one.partition(" VALUES ")
+        end = rest.index(")") + 1
+        self._row, self._tail = rest[:end], rest[end:]
+
+    def many(self, rows: int) -> str:
+        return f"{self._head} VALUES {', '.join([self._row] * rows)}{self._tail}"
+
+
+def write_at_once(connection: sqlite3.Connection, work: Sequence[tuple[str, list[Any]]]) -> None:
+    """In the connection's own thread: all of it or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statement, values in work:
+            connection.execute(statement, values)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 @asynccontextmanager
@@ -140,7 +184,8 @@ def sqlite_engine(url: URL, pragmas: tuple[str, ...], begin: str, *, size: int) 
         pool_size=size,
         max_overflow=0,
         pool_timeout=30,
-        connect_args={"isolation_level": None, "timeout": BUSY_MILLISECONDS / 1000},
+        pool_reset_on_return=None,  # every use ends in a commit or a rollback of its own
+        connect_args={"isolation_level": None, "timeout": BUSY_MILLISECONDS / 1000, "cached_statements": 512},
     )
 
     @event.listens_for(engine.sync_engine, "connect")

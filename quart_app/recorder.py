@@ -7,6 +7,7 @@ again. While the database cannot be written the records wait here, bounded, and 
 
 import asyncio
 import hashlib
+import sqlite3
 import time
 import zlib
 from collections import deque
@@ -16,19 +17,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from sqlalchemy import Table
 from sqlalchemy.exc import SQLAlchemyError
 
-from quart_app.db import Database
+from quart_app.db import Bulk, Database
 from quart_app.models import Attempt, Body, Call
 
 GROUP = 500
 RETRY_SECONDS = 0.5
 WORTH_COMPRESSING_BYTES = 512
-
-CALL_COLUMNS = tuple(column.name for column in Call.__table__.columns)
-ATTEMPT_COLUMNS = tuple(column.name for column in Attempt.__table__.columns)
-BODY_COLUMNS = tuple(column.name for column in Body.__table__.columns)
 
 log = structlog.get_logger()
 
@@ -62,10 +58,9 @@ class Recorder:
         self._closing = False
         self.failing: str | None = None
         self.dropped = 0
-        insert = db.upsert(Call.__table__)  # type: ignore[arg-type]
-        self._call_sql = statement(db, insert, CALL_COLUMNS)
-        self._attempt_sql = statement(db, db.insert_once(table_of(Attempt)), ATTEMPT_COLUMNS)
-        self._body_sql = statement(db, db.insert_once(table_of(Body)), BODY_COLUMNS)
+        self._calls = Bulk(db, Call, replace=True)
+        self._attempts = Bulk(db, Attempt)
+        self._bodies = Bulk(db, Body)
 
     @property
     def lag(self) -> int:
@@ -127,19 +122,17 @@ class Recorder:
     async def _commit(self, records: Sequence[Record]) -> bool:
         bodies = {hashed: content for record in records for hashed, content in record.bodies.items()}
         latest = {record.call["id"]: record.call for record in records}
-        calls = [tuple(call[name] for name in CALL_COLUMNS) for call in latest.values()]
-        attempts = [
-            tuple(attempt[name] for name in ATTEMPT_COLUMNS) for record in records for attempt in record.attempts
-        ]
+        attempts = [attempt for record in records for attempt in record.attempts]
+        calls, exchanges = self._calls.columns, self._attempts.columns
         try:
-            async with self._db.connect() as connection:
-                if bodies:
-                    rows = [(hashed, *packed(content)) for hashed, content in bodies.items()]
-                    await connection.exec_driver_sql(self._body_sql, rows)
-                await connection.exec_driver_sql(self._call_sql, calls)
-                if attempts:
-                    await connection.exec_driver_sql(self._attempt_sql, attempts)
-        except (SQLAlchemyError, OSError) as error:
+            await self._db.write(
+                [
+                    (self._bodies, [(hashed, *packed(content)) for hashed, content in bodies.items()]),
+                    (self._calls, [tuple([call[name] for name in calls]) for call in latest.values()]),
+                    (self._attempts, [tuple([attempt[name] for name in exchanges]) for attempt in attempts]),
+                ]
+            )
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             if not self.failing:
                 log.error("record_failed", kind=type(error).__name__, waiting=len(self._waiting) + len(records))
             self.failing = f"records cannot be written since {time.strftime('%H:%M:%S', time.gmtime())} UTC"
@@ -163,19 +156,6 @@ class Recorder:
             if not done.done():
                 done.set_result(False)
         self._room.set()
-
-
-def table_of(model: Any) -> Table:
-    table: Table = model.__table__
-    return table
-
-
-def statement(db: Database, insert: Any, columns: Sequence[str]) -> str:
-    """The insert as the driver takes it, its parameters in the order of `columns`: compiled once, for ever."""
-    compiled = insert.compile(dialect=db.writer.dialect, column_keys=list(columns))
-    if list(compiled.positiontup or ()) != list(columns):
-        raise AssertionError(f"parameters out of order: {compiled.positiontup}")
-    return str(compiled)
 
 
 def packed(content: bytes) -> tuple[str, bytes]:

@@ -19,7 +19,7 @@ from quart_app.outbound.egress import EgressDenied, socket_factory
 from quart_app.outbound.headers import Headers
 from quart_app.outbound.limits import Slots
 from quart_app.outbound.target import Target
-from quart_app.outbound.timings import TimedContext, Timings, trace_config
+from quart_app.outbound.timings import TimedConnector, TimedContext, Timings, current
 
 SEND_BUFFER_BYTES = 64 * 1024
 KEEPALIVE_SECONDS = 30
@@ -146,6 +146,7 @@ class Client:
     ) -> Answer:
         """The same for a URL that is whole already, such as a token endpoint. Raises AttemptFailed."""
         policy = target.policy
+        current.set(timings)
         timeout = aiohttp.ClientTimeout(
             total=total_seconds, sock_connect=policy.connect_seconds, sock_read=policy.first_byte_seconds
         )
@@ -157,7 +158,6 @@ class Client:
                 data=body,
                 allow_redirects=False,
                 timeout=timeout,
-                trace_request_ctx=timings,
             )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise explain(error, answering=False) from None
@@ -172,7 +172,7 @@ class Client:
         return session
 
     def _open(self, allow_private: bool) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
+        connector = TimedConnector(
             limit=0,
             ssl=self._tls,
             keepalive_timeout=KEEPALIVE_SECONDS,
@@ -187,7 +187,6 @@ class Client:
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
             max_line_size=16384,
             max_field_size=32768,
-            trace_configs=[trace_config()],
             response_class=PeerResponse,
         )
         session._retry_connection = False

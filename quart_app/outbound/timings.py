@@ -3,9 +3,11 @@
 import ssl
 import time
 from contextvars import ContextVar
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
+from aiohttp.tracing import Trace
 
 current: ContextVar["Timings | None"] = ContextVar("current", default=None)
 
@@ -74,26 +76,30 @@ class TimedContext(ssl.SSLContext):
         return super().wrap_bio(*args, **kwargs)
 
 
-def trace_config() -> aiohttp.TraceConfig:
-    """Hooks that write into the Timings given as `trace_request_ctx`; only a new connection runs them."""
-    config = aiohttp.TraceConfig()
+class TimedConnector(aiohttp.TCPConnector):
+    """A connector that runs the trace hooks of a new connection into the current Timings.
 
-    async def dial_start(session: Any, context: Any, params: Any) -> None:
-        timings: Timings = context.trace_request_ctx
-        current.set(timings)
-        timings.dialled = time.perf_counter()
+    Hooks given to the session would run for each request as well, which costs the hot path a tenth of its time.
+    """
 
-    async def dial_end(session: Any, context: Any, params: Any) -> None:
-        context.trace_request_ctx.connected = time.perf_counter()
+    hooks = aiohttp.TraceConfig()
 
-    async def dns_start(session: Any, context: Any, params: Any) -> None:
-        context.trace_request_ctx.dns_started = time.perf_counter()
+    async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
+        trace = Trace(None, self.hooks, SimpleNamespace(timings=current.get()))  # type: ignore[arg-type]
+        return await super().connect(req, [trace], timeout)
 
-    async def dns_end(session: Any, context: Any, params: Any) -> None:
-        context.trace_request_ctx.dns_ended = time.perf_counter()
 
-    config.on_connection_create_start.append(dial_start)
-    config.on_connection_create_end.append(dial_end)
-    config.on_dns_resolvehost_start.append(dns_start)
-    config.on_dns_resolvehost_end.append(dns_end)
-    return config
+def note(moment: str) -> Any:
+    """A hook that notes when it ran."""
+
+    async def hook(session: Any, context: Any, params: Any) -> None:
+        setattr(context.timings, moment, time.perf_counter())
+
+    return hook
+
+
+TimedConnector.hooks.on_connection_create_start.append(note("dialled"))
+TimedConnector.hooks.on_connection_create_end.append(note("connected"))
+TimedConnector.hooks.on_dns_resolvehost_start.append(note("dns_started"))
+TimedConnector.hooks.on_dns_resolvehost_end.append(note("dns_ended"))
+TimedConnector.hooks.freeze()

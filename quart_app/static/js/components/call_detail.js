@@ -10,14 +10,17 @@ import { curlOfCall, requestView } from "./request.js"
 
 const SAFE = ["GET", "HEAD", "OPTIONS", "TRACE"]
 
+/** A token exchange is Switchboard's own: it is shown, and not sent again by hand. */
 export function callDetail(call, { close, open }) {
   return [
     el("header", { class: "call__header" },
       el("h2", { class: "call__title data", id: "call-title", tabindex: -1 }, el("span", { class: "call__method" }, visible(call.method)), " ", visible(call.url)),
       button("✕", close, { kind: "quiet", "aria-label": "Close the call", title: "Close (Esc)" })),
     el("div", { class: "call__actions" },
-      button("Replay", (event) => replay(event.currentTarget, call, open), { kind: "primary" }),
-      el("a", { class: "button", href: `/send?from=${call.id}` }, "Edit and send"),
+      call.origin === "token" ? null : [
+        button("Replay", (event) => replay(event.currentTarget, call, open), { kind: "primary" }),
+        el("a", { class: "button", href: `/send?from=${call.id}` }, "Edit and send"),
+      ],
       copyButton("Copy as cURL", () => curlOfCall(call), { class: "button" })),
     el("section", { "aria-labelledby": "call-answer" }, el("h3", { id: "call-answer" }, "Answer"), answerView(call)),
     el("section", { "aria-labelledby": "call-request" }, el("h3", { id: "call-request" }, "Request"), requestView(call)),

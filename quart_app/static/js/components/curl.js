@@ -1,12 +1,13 @@
 // A call as a cURL command. Where a secret belongs stands a placeholder; the secret itself never reaches the page.
 const MARK = "[redacted]"
 const AUTOMATIC = new Set(["host", "content-length", "connection", "transfer-encoding", "accept-encoding", "user-agent"])
-export const isAutomatic = (name) => AUTOMATIC.has(name.toLowerCase())
+/** Headers that every client sets by itself. */
+export const isAutomatic = (name, value) => AUTOMATIC.has(name.toLowerCase()) || (name.toLowerCase() === "accept" && value === "*/*")
 
 /** request: {method, url, headers, body: {text} | {form} | {file} | null}; auth as the API shows it, or null. */
 export function curl({ method, url, headers = [], body = null }, auth = null) {
   const credential = credentialOf(auth)
-  const shown = headers.filter(([name]) => !isAutomatic(name) && name.toLowerCase() !== credential.header)
+  const shown = headers.filter(([name, value]) => !isAutomatic(name, value) && name.toLowerCase() !== credential.header)
   return ["curl " + [...methodOptions(method, body), address(url, credential.query)].join(" "),
     ...shown.map(header), ...(credential.option ? [credential.option] : []), ...bodyOptions(body)].join(" \\\n  ")
 }

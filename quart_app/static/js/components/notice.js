@@ -10,7 +10,7 @@ export function notice(kind, title, ...more) {
 export function problemNotice(error) {
   if (!error.problem) console.error(error)
   const problem = error.problem ?? { title: "This page has a fault", detail: `${error.message}. Reload it and try again.`, errors: [] }
-  const rest = problem.errors.map(({ pointer, detail }) => el("li", {}, pointer ? `${visible(pointer)}: ` : "", visible(detail)))
+  const rest = problem.errors.map(({ pointer, detail }) => el("li", {}, pointer ? `${visible(pointer.slice(1))}: ` : "", visible(detail)))
   const [title, detail] = problem.status && problem.detail ? [problem.detail] : [problem.title, problem.detail]
   return notice("bad", visible(title),
     detail ? el("p", {}, visible(detail)) : null,

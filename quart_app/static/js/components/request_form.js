@@ -55,9 +55,13 @@ function choose(field, value) {
   field.value = value
 }
 
-/** A query typed into the path moves to its rows. */
+/** A query typed into the path moves to its rows; what may not stand in a path as it is gets percent-encoded. */
 export function splitPath(text) {
   const start = text.indexOf("?")
-  if (start < 0) return { path: text, query: [] }
-  return { path: text.slice(0, start), query: [...new URLSearchParams(text.slice(start + 1))] }
+  if (start < 0) return { path: encoded(text), query: [] }
+  return { path: encoded(text.slice(0, start)), query: [...new URLSearchParams(text.slice(start + 1))] }
+}
+
+function encoded(path) {
+  return path.toWellFormed().replace(/[^!-~]|["#<>\\`{}]|%(?![0-9a-f]{2})/giu, encodeURIComponent)
 }

@@ -34,7 +34,7 @@ export function fromCall(call, connection) {
   const rest = base && call.url.startsWith(base) ? call.url.slice(base.length) : new URL(call.url).pathname + new URL(call.url).search
   const { path, query } = splitPath(rest)
   const added = Object.keys(connection?.headers ?? {}).map((name) => name.toLowerCase())
-  const headers = call.request.headers.filter(([name, value]) => !isAutomatic(name) && !added.includes(name.toLowerCase()) && !value.includes(MARK))
+  const headers = call.request.headers.filter(([name, value]) => !isAutomatic(name, value) && !added.includes(name.toLowerCase()) && !value.includes(MARK))
   return { connection: call.connection, method: call.method, path, query: query.filter(([, value]) => value !== MARK), headers, ...bodyOf(call.request.body, headers) }
 }
 

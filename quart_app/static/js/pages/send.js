@@ -2,12 +2,11 @@
 import { get, getAll, post } from "../api.js"
 import { announce, byId, el, fill } from "../dom.js"
 import { duration, visible } from "../format.js"
-import { readJson } from "../json.js"
 import { answerView } from "../components/answer.js"
 import { copyButton } from "../components/copy.js"
-import { curl } from "../components/curl.js"
 import { clearFaults, showFaults } from "../components/form.js"
 import { notice, problemNotice, showProblem } from "../components/notice.js"
+import { callOf, curlOf, urlOf } from "../components/request_call.js"
 import { requestForm } from "../components/request_form.js"
 import { fromAddress, fromCall, toAddress } from "../components/request_state.js"
 
@@ -18,7 +17,7 @@ let sending = null
 
 export async function start() {
   fill(byId("answer"), el("p", { class: "faint answer__wait" }, "The answer appears here. Ctrl+Enter sends from anywhere in the form."))
-  fill(byId("send-copy"), copyButton("Copy as cURL", copied))
+  fill(byId("send-copy"), copyButton("Copy as cURL", () => curlOf(request.read(), chosen())))
   form.addEventListener("submit", (event) => { event.preventDefault(); sending ? sending.abort() : send() })
   form.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !sending) { event.preventDefault(); form.requestSubmit() }
@@ -55,28 +54,16 @@ async function given() {
 function changed() {
   const now = request.read()
   toAddress(now)
-  byId("send-base").textContent = visible(urlOf(now))
+  byId("send-base").textContent = visible(urlOf(now, chosen()))
 }
 
-function urlOf({ connection, path, query }) {
-  const base = connections.find(({ name }) => name === connection)?.base_url.replace(/\/$/, "") ?? ""
-  const search = query.length ? `?${new URLSearchParams(query).toString().replaceAll("+", "%20")}` : ""
-  return `${base}${path && !path.startsWith("/") ? "/" : ""}${path}${search}`
-}
-
-function copied() {
-  const now = request.read()
-  const body = { json: { text: now.body }, text: { text: now.body }, form: { form: now.form }, none: null }[now.kind]
-  const typed = now.headers.some(([name]) => name.toLowerCase() === "content-type")
-  const headers = now.kind === "json" && !typed ? [...now.headers, ["Content-Type", "application/json"]] : now.headers
-  return curl({ method: now.method, url: urlOf(now), headers, body }, connections.find(({ name }) => name === now.connection)?.auth)
-}
+const chosen = () => connections.find(({ name }) => name === byId("send-connection").value)
 
 async function send() {
   clearFaults(form)
   showProblem(null)
   request.tidy()
-  const call = callOf(request.read())
+  const call = written()
   if (!call) return
   const stop = waiting()
   try {
@@ -88,14 +75,10 @@ async function send() {
   }
 }
 
-/** What the API takes, or null after saying what is wrong with the body. */
-function callOf({ connection, method, path, query, headers, kind, body, form: fields }) {
-  const call = { connection, method, path, query, headers }
-  if (kind === "text") call.text = body
-  if (kind === "form") call.form = fields
-  if (kind !== "json") return call
+/** The call, or null after saying what is wrong with its body. */
+function written() {
   try {
-    return { ...call, json: readJson(body) }
+    return callOf(request.read())
   } catch (error) {
     showFaults(form, [{ pointer: "/json", detail: `This is not JSON: ${error.message}` }])
     byId("send-body").setAttribute("aria-invalid", "true")
