@@ -1,6 +1,7 @@
 """Switchboard: holds a team's connections to other people's HTTP APIs, sends the calls and remembers them."""
 
 import asyncio
+import gc
 import sys
 from collections.abc import AsyncGenerator
 
@@ -9,6 +10,8 @@ from quart import Quart
 from quart_app import accounts, jobs, logs, web
 from quart_app.services import Services, open_services
 from quart_app.settings import Settings, load_settings
+
+GARBAGE_THRESHOLD = 20_000
 
 
 def create_app(settings: Settings | None = None) -> Quart:
@@ -27,12 +30,23 @@ def create_app(settings: Settings | None = None) -> Quart:
         async with open_services(settings, serves=True) as services, jobs.running(services):
             opened.append(services)
             await welcome(services)
+            settle_memory()
             yield
             await drain(services)
             opened.clear()
 
     web.register(app, settings, lambda: opened[0])
     return app
+
+
+def settle_memory() -> None:
+    """What is there at the start stays: the collector need not look at it again, nor look for little.
+
+    Measured at 64 callers: a tenth of the time of a proxied call went into collections that found nothing.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)
 
 
 async def welcome(services: Services) -> None:

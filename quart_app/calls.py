@@ -16,6 +16,7 @@ from quart_app.errors import AppError, CallFailed
 from quart_app.flight import Flight
 from quart_app.models import Call
 from quart_app.outbound import headers as header_rules
+from quart_app.outbound import urls
 from quart_app.outbound.client import Outgoing
 from quart_app.outbound.redact import MARK
 from quart_app.outbound.target import Target
@@ -181,7 +182,8 @@ def outgoing_of(form: CallForm, target: Target) -> Outgoing:
             headers.append((name, value))
     if form.idempotency_key:
         headers.append((b"idempotency-key", form.idempotency_key.encode()))
-    return Outgoing(form.method, path, query, headers, content[0] if content else None)
+    url = urls.join(target.base, path, query)
+    return Outgoing(form.method, url, headers, content[0] if content else None)
 
 
 def sent_headers(given: header_rules.Headers, target: Target) -> header_rules.Headers:

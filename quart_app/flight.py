@@ -5,7 +5,6 @@ record as `sending`.
 """
 
 import asyncio
-import hashlib
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,13 +13,13 @@ from uuid_utils import uuid7
 
 from quart_app import records, tokens
 from quart_app.errors import AppError, CallFailed
-from quart_app.outbound import urls
 from quart_app.outbound.auth import Credential
 from quart_app.outbound.client import Answer, AttemptFailed, Outgoing
 from quart_app.outbound.redact import MARK
 from quart_app.outbound.target import Target
 from quart_app.outbound.timings import Timings
 from quart_app.recorder import Record
+from quart_app.records import Copy, content_headers
 from quart_app.services import Services
 
 SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
@@ -52,13 +51,9 @@ class Flight:
         self.settled = False
         self._holds_slot = False
         self._attempt_timings: Timings | None = None
-        self._cap = target.policy.record_bytes if target.policy.record_bodies else 0
-        self._sent = bytearray()
-        self._sent_size = 0
-        self._received = bytearray()
-        self._received_size = 0
-        self._hash = hashlib.sha256()
-        url = urls.join(target.base, outgoing.path, outgoing.query)
+        cap = target.policy.record_bytes if target.policy.record_bodies else 0
+        self.sent = Copy(cap)
+        self.received = Copy(cap)
         self.record = records.new_call(
             target,
             id_=self.id,
@@ -66,7 +61,7 @@ class Flight:
             actor=actor,
             owner=services.process,
             method=outgoing.method,
-            url=records.shown_url(self._redactor.url(str(url)), target.credential.query),
+            url=records.shown_url(self._redactor.url(str(outgoing.url)), target.credential.query),
             headers=self._shown_headers(),
         )
         self.record.call["replay_of"] = replay_of
@@ -100,7 +95,7 @@ class Flight:
 
     async def _leave(self) -> None:
         if isinstance(self.outgoing.body, bytes):
-            self._note_sent(self.outgoing.body)
+            self.sent.add(self.outgoing.body)
         elif self.outgoing.body is not None:
             self.outgoing.body = self._copying(self.outgoing.body)
         if self.outgoing.method not in SAFE:
@@ -160,20 +155,15 @@ class Flight:
 
     async def _copying(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for piece in body:
-            self._note_sent(piece)
+            self.sent.add(piece)
             yield piece
-
-    def _note_sent(self, piece: bytes) -> None:
-        self._sent_size += len(piece)
-        if len(self._sent) < self._cap:
-            self._sent += piece[: self._cap - len(self._sent)]
 
     def take_rest(self) -> bytes | None:
         """The rest of the answer if it is here already, noted; None when it has to be read."""
         assert self.answer is not None
         piece = self.answer.rest()
         if piece:
-            self._note_received(piece)
+            self.received.add(piece)
         return piece
 
     async def read(self) -> bytes:
@@ -184,14 +174,8 @@ class Flight:
         except AttemptFailed as error:
             raise await self.fail(error.reason, error.detail) from None
         if piece:
-            self._note_received(piece)
+            self.received.add(piece)
         return piece
-
-    def _note_received(self, piece: bytes) -> None:
-        self._received_size += len(piece)
-        self._hash.update(piece)
-        if len(self._received) < self._cap:
-            self._received += piece[: self._cap - len(self._received)]
 
     async def land(self) -> bool:
         """The answer came whole: on record, durably, when this returns True."""
@@ -235,13 +219,11 @@ class Flight:
         call = self.record.call
         if self.outgoing.body is None:
             return
-        copy = bytes(self._sent)
-        clean = self._redactor.content(copy)
-        truncated = self._sent_size > len(copy)
-        call["request_size"] = self._sent_size
-        call["request_media_type"] = records.media_type(self.outgoing.headers)
-        call["request_truncated"] = truncated
-        call["request_exact"] = clean is copy and not truncated
+        clean = self._redactor.content(self.sent.content)
+        call["request_size"] = self.sent.size
+        call["request_media_type"], _ = content_headers(self.outgoing.headers)
+        call["request_truncated"] = not self.sent.whole
+        call["request_exact"] = clean is self.sent.content and self.sent.whole
         call["request_body"] = self.record.keep(clean) if clean else None
 
     def _fill_response(self, answer: Answer) -> None:
@@ -249,22 +231,24 @@ class Flight:
         call["response_headers"] = records.as_json(self._redactor.headers(answer.headers))
         if self.outgoing.method == "HEAD" or answer.status in (204, 304):
             return
-        copy = bytes(self._received)
-        clean, whole = self._readable(copy, self._cap)
-        call["response_size"] = self._received_size
-        call["response_media_type"] = records.media_type(answer.headers)
-        call["response_sha256"] = self._hash.hexdigest()
-        call["response_truncated"] = not whole or len(copy) < self._received_size
+        received = self.received
+        media_type, coding = content_headers(answer.headers)
+        clean, whole = self._readable(received.content, coding, received.cap)
+        call["response_size"] = received.size
+        call["response_media_type"] = media_type
+        call["response_sha256"] = hashed = received.sha256()
+        call["response_truncated"] = not (whole and received.whole)
         if clean:
-            call["response_body"] = self.record.keep(clean)
+            as_it_came = clean is received.content and received.whole
+            call["response_body"] = self.record.keep(clean, hashed if as_it_came else None)
 
-    def _readable(self, content: bytes, cap: int) -> tuple[bytes, bool]:
-        """The answer's content in clear and without secrets, and whether that is all of `content`."""
-        assert self.answer is not None
-        coding = records.header(self.answer.headers, b"content-encoding")
+    def _readable(self, content: bytes, coding: bytes | None, cap: int) -> tuple[bytes, bool]:
+        """An answer's content in clear and without secrets, and whether that is all of `content`."""
         clear, whole = records.decoded(content, coding, cap) if coding and content else (content, True)
         return self._redactor.content(clear), whole
 
     def clean(self, content: bytes) -> bytes:
         """A collected answer as a caller of the API may see it."""
-        return self._readable(content, self.services.settings.answer_bytes)[0]
+        assert self.answer is not None
+        _, coding = content_headers(self.answer.headers)
+        return self._readable(content, coding, self.services.settings.answer_bytes)[0]

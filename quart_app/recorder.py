@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import structlog
@@ -37,9 +38,9 @@ class Record:
     attempts: list[dict[str, Any]] = field(default_factory=list)
     bodies: dict[str, bytes] = field(default_factory=dict)
 
-    def keep(self, content: bytes) -> str:
-        """Takes a body along and returns the hash it is kept under."""
-        hashed = hashlib.sha256(content).hexdigest()
+    def keep(self, content: bytes, hashed: str | None = None) -> str:
+        """Takes a body along and returns the hash it is kept under; `hashed` is its SHA-256 where it is known."""
+        hashed = hashed or hashlib.sha256(content).hexdigest()
         self.bodies[hashed] = content
         return hashed
 
@@ -123,13 +124,13 @@ class Recorder:
         bodies = {hashed: content for record in records for hashed, content in record.bodies.items()}
         latest = {record.call["id"]: record.call for record in records}
         attempts = [attempt for record in records for attempt in record.attempts]
-        calls, exchanges = self._calls.columns, self._attempts.columns
+        call_row, attempt_row = itemgetter(*self._calls.columns), itemgetter(*self._attempts.columns)
         try:
             await self._db.write(
                 [
                     (self._bodies, [(hashed, *packed(content)) for hashed, content in bodies.items()]),
-                    (self._calls, [tuple([call[name] for name in calls]) for call in latest.values()]),
-                    (self._attempts, [tuple([attempt[name] for name in exchanges]) for attempt in attempts]),
+                    (self._calls, list(map(call_row, latest.values()))),
+                    (self._attempts, list(map(attempt_row, attempts))),
                 ]
             )
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:

@@ -1,7 +1,9 @@
 """What a record holds: rows of `calls` and `attempts` as they go to the recorder, without any secret."""
 
+import hashlib
 import time
 import zlib
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -78,7 +80,7 @@ def add_attempt(
     waited_seconds: float = 0.0,
     generation: int | None = None,
 ) -> None:
-    spans = timings.spans()
+    dns, connect, tls, first_byte, transfer = timings.spans()
     duration = timings.duration
     record.attempts.append(
         {
@@ -89,25 +91,58 @@ def add_attempt(
             "started_at": time.time() - duration,
             "duration_seconds": round(duration, 6),
             "waited_seconds": round(waited_seconds, 6),
-            "dns_seconds": spans["dns"],
-            "connect_seconds": spans["connect"],
-            "tls_seconds": spans["tls"],
-            "first_byte_seconds": spans["first_byte"],
-            "transfer_seconds": spans["transfer"],
-            "remote_address": timings.peer[0] if isinstance(timings.peer, tuple) else None,
+            "dns_seconds": dns,
+            "connect_seconds": connect,
+            "tls_seconds": tls,
+            "first_byte_seconds": first_byte,
+            "transfer_seconds": transfer,
+            "remote_address": timings.peer[0] if timings.peer else None,
             "token_generation": generation,
         }
     )
 
 
-def media_type(headers: list[tuple[bytes, bytes]] | tuple[tuple[bytes, bytes], ...]) -> str | None:
-    """The type and subtype of Content-Type in lower case, without parameters."""
-    found = header(headers, b"content-type")
-    return found.partition(b";")[0].strip().lower().decode("latin-1") if found else None
+class Copy:
+    """A body's start, up to `cap` bytes, and the size and SHA-256 of all of it, taken as it passes."""
+
+    __slots__ = ("_hash", "cap", "content", "size")
+
+    def __init__(self, cap: int) -> None:
+        self.cap = cap
+        self.content = b""
+        self.size = 0
+        self._hash: Any = None
+
+    def add(self, piece: bytes) -> None:
+        if self._hash is None and self.size:
+            self._hash = hashlib.sha256(self.content)
+        if self._hash is None and len(piece) <= self.cap:
+            self.content = piece  # most bodies are one piece: kept as it is, hashed once
+        else:
+            self._hash = self._hash or hashlib.sha256()
+            self._hash.update(piece)
+            if len(self.content) < self.cap:
+                self.content = b"".join((self.content, piece[: self.cap - len(self.content)]))
+        self.size += len(piece)
+
+    @property
+    def whole(self) -> bool:
+        return len(self.content) == self.size
+
+    def sha256(self) -> str:
+        digest: str = (self._hash or hashlib.sha256(self.content)).hexdigest()
+        return digest
 
 
-def header(headers: list[tuple[bytes, bytes]] | tuple[tuple[bytes, bytes], ...], name: bytes) -> bytes | None:
-    return next((value for key, value in headers if key.lower() == name), None)
+def content_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str | None, bytes | None]:
+    """The media type (type and subtype in lower case, without parameters) and the Content-Encoding."""
+    media_type = coding = None
+    for name, value in headers:
+        if len(name) == 12 and name.lower() == b"content-type":
+            media_type = value.partition(b";")[0].strip().lower().decode("latin-1")
+        elif len(name) == 16 and name.lower() == b"content-encoding":
+            coding = value
+    return media_type, coding
 
 
 def decoded(content: bytes, encoding: bytes, cap: int) -> tuple[bytes, bool]:

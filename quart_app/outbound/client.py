@@ -7,13 +7,13 @@ switch `_retry_connection`, never to send again by itself: each attempt is one t
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from quart_app.outbound import urls
 from quart_app.outbound.auth import Credential
 from quart_app.outbound.egress import EgressDenied, socket_factory
 from quart_app.outbound.headers import Headers
@@ -37,14 +37,13 @@ class AttemptFailed(Exception):
 
 @dataclass(slots=True)
 class Outgoing:
-    """A request as a caller wants it: `path` and `query` raw, header names lower-case bytes.
+    """A request as a caller wants it: `url` made by `urls.join`, header names lower-case bytes.
 
     A body in bytes can be sent again; an iterator of bytes goes once. `length` is its size where it is known.
     """
 
     method: str
-    path: str
-    query: str = ""
+    url: URL
     headers: Headers = field(default_factory=list)
     body: bytes | AsyncIterator[bytes] | None = None
     length: int | None = None
@@ -55,10 +54,9 @@ class PeerResponse(aiohttp.ClientResponse):
 
     peer: Any = None
 
-    async def start(self, connection: Any) -> "PeerResponse":
+    def start(self, connection: Any) -> Any:
         self.peer = connection.transport.get_extra_info("peername")
-        await super().start(connection)
-        return self
+        return super().start(connection)
 
 
 class Answer:
@@ -122,10 +120,11 @@ class Client:
     ) -> Answer:
         """Sends once and returns when the answer's head is here; `timings` are filled on the way.
 
-        Raises AttemptFailed, and Invalid for a path that cannot be joined.
+        Raises AttemptFailed.
         """
-        query = "&".join(filter(None, (outgoing.query, credential.query)))
-        url = urls.join(target.base, outgoing.path, query)
+        url = outgoing.url
+        if credential.query:
+            url = URL(f"{url}{'&' if url.raw_query_string else '?'}{credential.query}", encoded=True)
         headers = CIMultiDict(
             (name.decode(), value.decode("utf-8", "surrogateescape"))
             for name, value in (*outgoing.headers, *credential.headers)
@@ -147,9 +146,7 @@ class Client:
         """The same for a URL that is whole already, such as a token endpoint. Raises AttemptFailed."""
         policy = target.policy
         current.set(timings)
-        timeout = aiohttp.ClientTimeout(
-            total=total_seconds, sock_connect=policy.connect_seconds, sock_read=policy.first_byte_seconds
-        )
+        timeout = timeout_of(total_seconds, policy.connect_seconds, policy.first_byte_seconds)
         try:
             response = await self._session(policy.allow_private).request(
                 method,
@@ -195,6 +192,11 @@ class Client:
     async def close(self) -> None:
         for session in self._sessions.values():
             await session.close()
+
+
+@lru_cache(maxsize=256)
+def timeout_of(total: float | None, connect: float, first_byte: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=total, sock_connect=connect, sock_read=first_byte)
 
 
 def body_of(outgoing: Outgoing, headers: CIMultiDict[str]) -> Any:

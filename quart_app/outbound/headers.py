@@ -1,7 +1,8 @@
 """Header rules in both directions: which go on, which stop here. Names are lower-case bytes, as ASGI has them."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
+from functools import lru_cache
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -70,46 +71,59 @@ SENSITIVE = re.compile(
 """Names of headers and query parameters whose values are never recorded."""
 
 
-def named_by_connection(headers: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
+NOT_FOR_BROWSERS = frozenset((b"www-authenticate", b"link", b"cache-control", b"location"))
+PLAIN_CONNECTION = (b"keep-alive", b"close")
+NOTHING: frozenset[bytes] = frozenset()
+
+
+def named_by_connection(headers: Sequence[tuple[bytes, bytes]]) -> frozenset[bytes]:
     """The names that Connection headers list: hop-by-hop for this message only."""
-    listed = [value for name, value in headers if name == b"connection"]
-    return frozenset(part.strip().lower() for value in listed for part in value.split(b",")) - {b""}
+    listed = [
+        value
+        for name, value in headers
+        if len(name) == 10 and name.lower() == b"connection" and value.lower() not in PLAIN_CONNECTION
+    ]
+    if not listed:
+        return NOTHING
+    return frozenset(normal(part.strip()) for value in listed for part in value.split(b",")) - {b""}
 
 
-def forwarded(headers: Iterable[tuple[bytes, bytes]], injected: frozenset[bytes]) -> Headers:
+def forwarded(headers: Sequence[tuple[bytes, bytes]], injected: frozenset[bytes]) -> Headers:
     """The caller's headers that go on to the upstream, in order.
 
     `injected` are the normalised names (`normal`) that the connection sets itself: they win, and variants
     such as `X_API_KEY` are dropped with them (CVE-2025-64484).
     """
-    headers = list(headers)
-    hop = named_by_connection(headers)
-    return [
-        (name, value)
-        for name, value in headers
-        if name not in NOT_FORWARDED
-        and name not in hop
-        and not name.startswith(NOT_FORWARDED_PREFIXES)
-        and (b"_" not in name or normal(name) not in NOT_FORWARDED)
-        and normal(name) not in injected
-    ]
+    kept = [item for item in headers if goes_on(item[0])]
+    dropped = named_by_connection(headers) | injected
+    return [item for item in kept if normal(item[0]) not in dropped] if dropped else kept
 
 
-def returned(headers: Iterable[tuple[bytes, bytes]], *, browser: bool = False) -> Headers:
+@lru_cache(maxsize=4096)
+def goes_on(name: bytes) -> bool:
+    """Whether a request header of this name is ever forwarded, in whatever spelling."""
+    spelled = normal(name)
+    return spelled not in NOT_FORWARDED and not spelled.startswith(NOT_FORWARDED_PREFIXES)
+
+
+def returned(headers: Sequence[tuple[bytes, bytes]], *, browser: bool = False) -> Headers:
     """The upstream's headers that go back to the caller, names in lower case.
 
     A browser session does not get what would make it ask for a password or fetch more.
     """
-    lowered = [(name.lower(), value) for name, value in headers]
-    hop = named_by_connection(lowered)
-    kept = [
-        (name, value)
-        for name, value in lowered
-        if name not in NOT_RETURNED and name not in hop and not name.startswith(NOT_RETURNED_PREFIXES)
-    ]
-    if not browser:
-        return kept
-    return [item for item in kept if item[0] not in (b"www-authenticate", b"link", b"cache-control", b"location")]
+    kept = [(lowered, value) for name, value in headers if (lowered := comes_back(name))]
+    hop = named_by_connection(headers)
+    if hop:
+        kept = [item for item in kept if item[0] not in hop]
+    return [item for item in kept if item[0] not in NOT_FOR_BROWSERS] if browser else kept
+
+
+@lru_cache(maxsize=4096)
+def comes_back(name: bytes) -> bytes:
+    """The name of an answer's header in lower case, empty for one that is never returned."""
+    lowered = name.lower()
+    stays = lowered in NOT_RETURNED or lowered.startswith(NOT_RETURNED_PREFIXES)
+    return b"" if stays else lowered
 
 
 def normal(name: bytes) -> bytes:

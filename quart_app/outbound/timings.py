@@ -38,17 +38,22 @@ class Timings:
         self.ended: float | None = None
         self.peer: Any = None
 
-    def spans(self) -> dict[str, float | None]:
-        """Seconds of each phase, None for one that did not happen (a connection used again has only two)."""
-        dial_began = self.dns_ended or self.dialled
-        sent_from = self.connected or self.started
-        return {
-            "dns": span(self.dns_started, self.dns_ended),
-            "connect": span(dial_began, self.tls_started or self.connected),
-            "tls": span(self.tls_started, self.connected),
-            "first_byte": span(sent_from, self.answered),
-            "transfer": span(self.answered, self.ended),
-        }
+    def spans(self) -> tuple[float | None, ...]:
+        """Seconds of dns, connect, tls, first byte and transfer; None for a phase that did not happen.
+
+        A connection used again has only the last two.
+        """
+        first_byte = span(self.connected or self.started, self.answered)
+        transfer = span(self.answered, self.ended)
+        if self.dialled is None:
+            return None, None, None, first_byte, transfer
+        return (
+            span(self.dns_started, self.dns_ended),
+            span(self.dns_ended or self.dialled, self.tls_started or self.connected),
+            span(self.tls_started, self.connected),
+            first_byte,
+            transfer,
+        )
 
     @property
     def duration(self) -> float:
@@ -79,14 +84,21 @@ class TimedContext(ssl.SSLContext):
 class TimedConnector(aiohttp.TCPConnector):
     """A connector that runs the trace hooks of a new connection into the current Timings.
 
-    Hooks given to the session would run for each request as well, which costs the hot path a tenth of its time.
+    Hooks given to the session would run for each request as well, which costs the hot path a tenth of its time;
+    `_create_connection` is what every connector of aiohttp defines for itself.
     """
 
     hooks = aiohttp.TraceConfig()
 
-    async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
-        trace = Trace(None, self.hooks, SimpleNamespace(timings=current.get()))  # type: ignore[arg-type]
-        return await super().connect(req, [trace], timeout)
+    async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> Any:
+        timings = current.get()
+        if timings is not None:
+            timings.dialled = time.perf_counter()
+        trace = Trace(None, self.hooks, SimpleNamespace(timings=timings))  # type: ignore[arg-type]
+        made = await super()._create_connection(req, [trace], timeout)
+        if timings is not None:
+            timings.connected = time.perf_counter()
+        return made
 
 
 def note(moment: str) -> Any:
@@ -98,8 +110,6 @@ def note(moment: str) -> Any:
     return hook
 
 
-TimedConnector.hooks.on_connection_create_start.append(note("dialled"))
-TimedConnector.hooks.on_connection_create_end.append(note("connected"))
 TimedConnector.hooks.on_dns_resolvehost_start.append(note("dns_started"))
 TimedConnector.hooks.on_dns_resolvehost_end.append(note("dns_ended"))
 TimedConnector.hooks.freeze()

@@ -44,15 +44,19 @@ class Guard:
         """Raises AppError for what may not be asked."""
         headers: Headers = scope["headers"]
         self.check_target(scope["raw_path"], scope["query_string"])
-        self.check_size(headers)
-        host, seen = None, set()
+        if len(headers) > self.settings.header_count:
+            raise AppError(431, "too_many_headers", f"There are more than {self.settings.header_count} headers.")
+        host, seen, size = None, set(), 0
         for name, value in headers:
+            size += len(name) + len(value)
             if name in SINGLE:
                 if name in seen:
                     raise Invalid("duplicate_header", f"The header {name.decode()} is there twice.")
                 seen.add(name)
                 if name == b"host":
                     host = value
+        if size > self.settings.header_bytes:
+            raise AppError(431, "headers_too_large", f"The headers are over {self.settings.header_bytes} bytes.")
         if b"content-length" in seen and b"transfer-encoding" in seen:
             raise Invalid("two_lengths", "A message has either Content-Length or Transfer-Encoding.")
         if host not in self.hosts:
@@ -67,12 +71,6 @@ class Guard:
             raise AppError(414, "uri_too_long", f"The request target is longer than {self.settings.url_bytes} bytes.")
         if not path.startswith(b"/"):
             raise Invalid("bad_request_target", "The request target must be a path that starts with a slash.")
-
-    def check_size(self, headers: Headers) -> None:
-        if len(headers) > self.settings.header_count:
-            raise AppError(431, "too_many_headers", f"There are more than {self.settings.header_count} headers.")
-        if sum(len(name) + len(value) for name, value in headers) > self.settings.header_bytes:
-            raise AppError(431, "headers_too_large", f"The headers are over {self.settings.header_bytes} bytes.")
 
     def check_host(self, host: bytes | None) -> None:
         """The slow way for a Host that is not on the list as it stands: another spelling of it, or a refusal."""

@@ -15,8 +15,10 @@ from quart_app import calls, connections
 from quart_app.accounts import Who
 from quart_app.errors import AppError, CallFailed, Invalid
 from quart_app.flight import Flight
+from quart_app.outbound import urls
 from quart_app.outbound.client import Answer, Outgoing
 from quart_app.outbound.headers import Headers, returned
+from quart_app.outbound.target import Target
 from quart_app.services import Services
 from quart_app.web import access
 from quart_app.web.problems import send_problem
@@ -24,6 +26,8 @@ from quart_app.web.problems import send_problem
 PREFIX = b"/proxy/"
 SMALL_BODY_BYTES = 64 * 1024
 DRAIN_SECONDS = 5.0
+WATCH_AFTER_SECONDS = 0.1
+LOOK_SECONDS = 1.0
 GATEWAY = ("X-Switchboard-Source", "gateway")
 UPSTREAM = (b"x-switchboard-source", b"upstream")
 FOR_BROWSERS: Headers = [
@@ -73,12 +77,11 @@ class Relay:
         if services.draining:
             raise AppError(503, "draining", "The server is stopping; try again in a moment.")
         target = await connections.load(services, name.decode("ascii", "replace"))
-        outgoing = await self.outgoing(services, caller, (slash + path).decode("latin-1"))
-        outgoing.headers = calls.sent_headers(outgoing.headers, target)
+        outgoing = await self.outgoing(services, caller, target, (slash + path).decode("latin-1"))
         flight = calls.stream(services, target, outgoing, actor=who.actor)
-        await self.fly(flight, caller, who, stall_seconds=services.settings.write_stall_seconds)
+        await self.fly(flight, caller, who)
 
-    async def outgoing(self, services: Services, caller: "Caller", path: str) -> Outgoing:
+    async def outgoing(self, services: Services, caller: "Caller", target: Target, path: str) -> Outgoing:
         """The caller's request; a small body is taken whole, so that it can be sent again after a 401."""
         scope = caller.scope
         for name, value in scope["headers"]:
@@ -88,8 +91,9 @@ class Relay:
         most = services.settings.upload_bytes
         if length is not None and length > most:
             raise too_large(most)
-        headers = list(scope["headers"])
-        outgoing = Outgoing(scope["method"], path, scope["query_string"].decode("latin-1"), headers, length=length)
+        url = urls.join(target.base, path, scope["query_string"].decode("latin-1"))
+        headers = calls.sent_headers(scope["headers"], target)
+        outgoing = Outgoing(scope["method"], url, headers, length=length)
         if length is not None and 0 < length <= SMALL_BODY_BYTES:
             outgoing.body = b"".join([piece async for piece in caller.body(most)])
         elif length != 0:
@@ -98,14 +102,14 @@ class Relay:
             outgoing.body = b""
         return outgoing
 
-    async def fly(self, flight: Flight, caller: "Caller", who: Who, *, stall_seconds: float) -> None:
+    async def fly(self, flight: Flight, caller: "Caller", who: Who) -> None:
         """Sends the call and passes its answer on, all of it ended at once when the caller goes."""
         work = asyncio.current_task()
         assert work is not None
-        watch = caller.watch(work)
+        caller.watch(work, flight.services.settings.write_stall_seconds, at_once=caller.uploads)
         try:
             answer = await flight.depart()
-            await self.answer(flight, answer, caller, browser=who.person, stall_seconds=stall_seconds)
+            await self.answer(flight, answer, caller, browser=who.person)
         except asyncio.CancelledError:
             flight.abandon()
             if caller.gone:
@@ -117,12 +121,8 @@ class Relay:
             if caller.refusal is not None:
                 raise caller.refusal from None
             raise
-        finally:
-            watch.cancel()
 
-    async def answer(
-        self, flight: Flight, answer: Answer, caller: "Caller", *, browser: bool, stall_seconds: float
-    ) -> None:
+    async def answer(self, flight: Flight, answer: Answer, caller: "Caller", *, browser: bool) -> None:
         headers = returned(answer.headers, browser=browser)
         headers += [(b"x-switchboard-call", flight.id.encode()), UPSTREAM]
         if browser:
@@ -131,13 +131,13 @@ class Relay:
         piece = flight.take_rest()
         if piece is not None:
             await flight.land()
-            await caller.send(start, stall_seconds)
-            await caller.send({"type": "http.response.body", "body": piece, "more_body": False}, stall_seconds)
+            await caller.send(start)
+            await caller.send({"type": "http.response.body", "body": piece, "more_body": False})
             return
-        await caller.send(start, stall_seconds)
-        await self.pass_on(flight, caller, answer.length, stall_seconds)
+        await caller.send(start)
+        await self.pass_on(flight, caller, answer.length)
 
-    async def pass_on(self, flight: Flight, caller: "Caller", length: int | None, stall_seconds: float) -> None:
+    async def pass_on(self, flight: Flight, caller: "Caller", length: int | None) -> None:
         """Piece by piece; the last one, where Content-Length tells which it is, waits for the record."""
         left = length
         try:
@@ -147,11 +147,11 @@ class Relay:
                     if left <= 0:
                         await flight.read()
                         await flight.land()
-                await caller.send({"type": "http.response.body", "body": piece, "more_body": True}, stall_seconds)
+                await caller.send({"type": "http.response.body", "body": piece, "more_body": True})
         except CallFailed:
             return  # without an end, which the server shows by closing the connection
         await flight.land()
-        await caller.send({"type": "http.response.body", "body": b"", "more_body": False}, stall_seconds)
+        await caller.send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def too_large(most: int) -> AppError:
@@ -172,7 +172,12 @@ class Caller:
         self._send = send
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(2)
         self._ended = False
+        self._loop = asyncio.get_running_loop()
+        self._work: asyncio.Task[Any] | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._sending_since: float | None = None
+        self._stall_seconds = 0.0
 
     def body_length(self) -> int | None:
         """Bytes of the body: 0 for none, None for one whose length only its end will tell."""
@@ -204,32 +209,51 @@ class Caller:
                 return piece
         return None
 
-    def watch(self, work: asyncio.Task[Any]) -> asyncio.Task[None]:
-        """From now on one task owns `receive()`; it cancels `work` when the caller goes."""
-        self._watch = asyncio.create_task(self._own_receive(work), name="caller")
-        return self._watch
+    @property
+    def uploads(self) -> bool:
+        """Whether more of the body is to come while the call is under way."""
+        return not self._ended and self.body_length() != 0
 
-    async def _own_receive(self, work: asyncio.Task[Any]) -> None:
+    def watch(self, work: asyncio.Task[Any], stall_seconds: float, *, at_once: bool) -> None:
+        """From now on, or when the call is not over soon, the caller is watched: `work` is cancelled when it goes."""
+        self._work, self._stall_seconds = work, stall_seconds
+        if at_once:
+            self._start_watch()
+        else:
+            self._timer = self._loop.call_later(WATCH_AFTER_SECONDS, self._start_watch)
+
+    def _start_watch(self) -> None:
+        self._watch = asyncio.create_task(self._own_receive(), name="caller")
+        self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
+
+    async def _own_receive(self) -> None:
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                self.gone = True
-                work.cancel()
+                self._let_go()
                 return
             if message.get("body"):
                 await self._pieces.put(message["body"])
-            if not message.get("more_body", False):
+            if not message.get("more_body", False) and not self._ended:
+                self._ended = True
                 await self._pieces.put(None)
 
-    async def send(self, message: Any, stall_seconds: float) -> None:
-        """Raises CallerGone when the caller takes nothing for `stall_seconds`."""
+    def _look(self) -> None:
+        """Once a second: a caller that has taken nothing for too long is let go."""
+        if self._sending_since is not None and self._loop.time() - self._sending_since > self._stall_seconds:
+            self._let_go()
+        self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
+
+    def _let_go(self) -> None:
+        self.gone = True
+        if self._work is not None:
+            self._work.cancel()
+
+    async def send(self, message: Any) -> None:
         self.answered = True
-        try:
-            async with asyncio.timeout(stall_seconds):
-                await self._send(message)
-        except TimeoutError:
-            self.gone = True
-            raise CallerGone from None
+        self._sending_since = self._loop.time()
+        await self._send(message)
+        self._sending_since = None
 
     async def drain(self) -> None:
         """After an early answer: takes in what is still on its way, for a bounded time, so that nothing leaks."""
@@ -242,5 +266,8 @@ class Caller:
                     self._ended = message["type"] == "http.disconnect" or not message.get("more_body", False)
 
     def close(self) -> None:
+        self._work = None
+        if self._timer is not None:
+            self._timer.cancel()
         if self._watch is not None:
             self._watch.cancel()
