@@ -23,6 +23,7 @@ def create_app(settings: Settings | None = None) -> Quart:
     logs.configure(settings.log_level)
     app = Quart(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.body_bytes
+    app.config["PUBLIC_URL"] = settings.public_url.rstrip("/")
     opened: list[Services] = app.extensions.setdefault("services", [])
 
     @app.while_serving

@@ -34,6 +34,20 @@ async def search(
     return [view(columns(row), attempts.get(row.id, [])) for row in rows]
 
 
+async def made_by_others(session: AsyncSession, process: str, since: float) -> list[dict[str, Any]]:
+    """Calls of other processes that began after `since` (seconds) and have ended, as lists show them."""
+    query = select(Call).where(Call.id > first_id(since), Call.owner != process, Call.state != "sending")
+    rows = list(await session.scalars(query.order_by(Call.id).limit(500)))
+    attempts = await attempts_of(session, [row.id for row in rows])
+    return [view(columns(row), attempts.get(row.id, [])) for row in rows]
+
+
+def first_id(since: float) -> str:
+    """The least UUIDv7 of an instant: its milliseconds in hex (RFC 9562 §5.7)."""
+    text = f"{int(since * 1000):012x}"
+    return f"{text[:8]}-{text[8:]}-7000-8000-000000000000"
+
+
 def narrowed(query: Select[Any], filters: Mapping[str, str]) -> Select[Any]:
     faults: list[Any] = []
     for name, value in filters.items():

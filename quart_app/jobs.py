@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from quart_app import calls
+from quart_app import calls, history
 from quart_app.services import Services, is_gone
 
 WATCH_SECONDS = 1.0
 SETTLE_SECONDS = 60.0
+OTHERS_SECONDS = 30.0
 
 log = structlog.get_logger()
 
@@ -22,6 +23,7 @@ async def running(services: Services) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as group:
         loops = [
             group.create_task(every(WATCH_SECONDS, services.watch), name="watch"),
+            group.create_task(every(WATCH_SECONDS, Others(services).tell), name="others"),
             group.create_task(every(SETTLE_SECONDS, lambda: settle(services)), name="settle"),
         ]
         try:
@@ -39,6 +41,26 @@ async def every(seconds: float, tick: Callable[[], Awaitable[None]]) -> None:
             await tick()
         except Exception as error:
             log.warning("tick_failed", kind=type(error).__name__)
+
+
+class Others:
+    """Calls that other processes made, the command line's say, told to the pages of this one."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.told: set[str] | None = None
+
+    async def tell(self) -> None:
+        if not self.services.events.count:
+            self.told = None
+            return
+        async with self.services.db.session() as session:
+            since = self.services.clock() - OTHERS_SECONDS
+            items = await history.made_by_others(session, self.services.process, since)
+        for item in items:
+            if self.told is not None and item["id"] not in self.told:
+                self.services.events.publish("call", item)
+        self.told = {item["id"] for item in items}
 
 
 async def settle(services: Services) -> None:

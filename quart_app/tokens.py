@@ -143,7 +143,7 @@ async def dial(services: Services, target: Target, claim: str) -> Held:
     except BaseException:
         await release(services, target, claim)
         raise
-    return await store(services, target, claim, held, issued)
+    return await store(services, target, held, issued)
 
 
 async def request_token(services: Services, target: Target, refresh_token: str | None) -> Issued:
@@ -187,8 +187,11 @@ async def release(services: Services, target: Target, claim: str) -> None:
         )
 
 
-async def store(services: Services, target: Target, claim: str, held: Held, issued: Issued) -> Held:
-    """Commits the new tokens, generation counted up; an answer without a refresh token keeps the old one."""
+async def store(services: Services, target: Target, held: Held, issued: Issued) -> Held:
+    """Commits the new tokens, generation counted up; an answer without a refresh token keeps the old one.
+
+    It is the generation that is compared, not the claim: a token in hand is kept also when the lease ran out.
+    """
     now = services.clock()
     life = issued.lifetime_seconds
     values: dict[str, Any] = {
@@ -206,7 +209,7 @@ async def store(services: Services, target: Target, claim: str, held: Held, issu
     async with services.change(drop=False) as session:
         await session.execute(
             update(Token)
-            .where(Token.connection_id == target.id, Token.claim == claim)
+            .where(Token.connection_id == target.id, Token.generation == held.generation)
             .values(**values)
             .execution_options(synchronize_session=False)
         )

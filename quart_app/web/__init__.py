@@ -24,6 +24,7 @@ from quart_app.web.relay import Relay
 
 
 async def get_openapi() -> Response:
+    """This document."""
     return answer(openapi())
 
 

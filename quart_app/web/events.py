@@ -8,12 +8,14 @@ from quart import Response
 
 from quart_app import history
 from quart_app.errors import AppError
+from quart_app.recorder import Record
 from quart_app.services import Services
 
 MOST_STREAMS = 64
 
 
 async def get_events(services: Services) -> Response:
+    """Calls and connections as they change, live."""
     if services.events.count >= MOST_STREAMS:
         raise AppError(503, "too_many_streams", f"There are {MOST_STREAMS} open event streams already.")
     if services.draining:
@@ -33,5 +35,6 @@ async def event_stream(services: Services) -> AsyncIterator[bytes]:
 
 
 def as_event(kind: str, item: Any) -> bytes:
-    shown = history.view_record(item, content=False) if kind == "call" else item
-    return b"event: " + kind.encode() + b"\ndata: " + msgspec.json.encode(shown) + b"\n\n"
+    if isinstance(item, Record):
+        item = history.view_record(item, content=False)
+    return b"event: " + kind.encode() + b"\ndata: " + msgspec.json.encode(item) + b"\n\n"

@@ -15,7 +15,7 @@ from quart_app.web.problems import send_problem
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
 SINGLE = frozenset((b"host", b"content-length", b"content-type", b"authorization", b"transfer-encoding", b"expect"))
-DRAIN_BYTES = 1024**2
+MOST_SPELLINGS = 1000
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -26,7 +26,8 @@ class Guard:
     def __init__(self, app: Any, settings: Settings) -> None:
         self.app = app
         self.settings = settings
-        self.hosts = allowed_hosts(settings)
+        self.names = allowed_names(settings)
+        self.hosts: set[tuple[bytes | None, int | None]] = set()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -59,8 +60,9 @@ class Guard:
             raise AppError(431, "headers_too_large", f"The headers are over {self.settings.header_bytes} bytes.")
         if b"content-length" in seen and b"transfer-encoding" in seen:
             raise Invalid("two_lengths", "A message has either Content-Length or Transfer-Encoding.")
-        if host not in self.hosts:
-            self.check_host(host)
+        port = scope["server"][1] if scope.get("server") else None
+        if (host, port) not in self.hosts:
+            self.check_host(host, port)
         if b"expect" in seen and any(name == b"expect" and value.lower() != b"100-continue" for name, value in headers):
             raise AppError(417, "expectation_failed", "Only 100-continue can be expected.")
         if scope["method"] not in METHODS:
@@ -72,15 +74,19 @@ class Guard:
         if not path.startswith(b"/"):
             raise Invalid("bad_request_target", "The request target must be a path that starts with a slash.")
 
-    def check_host(self, host: bytes | None) -> None:
-        """The slow way for a Host that is not on the list as it stands: another spelling of it, or a refusal."""
+    def check_host(self, host: bytes | None, port: int | None) -> None:
+        """A Host on the list, with the port it came in by or none, is remembered; any other is refused."""
         if not host:
             raise Invalid("host_required", "A request must have one Host header.")
         found = re.fullmatch(rb"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?", host)
         if found is None:
             raise Invalid("invalid_host", "The Host header is not a host name.")
-        if host.lower() not in self.hosts:
+        name = found[1].decode().lower()
+        own = found[2] is None or port is None or int(found[2]) == port
+        if not (name in self.names and own) and host.decode().lower() not in self.names:
             raise AppError(421, "misdirected_request", "This server does not answer to this Host name.")
+        if len(self.hosts) < MOST_SPELLINGS:
+            self.hosts.add((host, port))
 
 
 def method_refused(method: str) -> AppError:
@@ -91,16 +97,16 @@ def method_refused(method: str) -> AppError:
     return error
 
 
-def allowed_hosts(settings: Settings) -> frozenset[bytes]:
-    """Every Host header that is answered: the loopback names, the bind, the public URL and the settings' list.
+def allowed_names(settings: Settings) -> frozenset[str]:
+    """Every host name that is answered: loopback, the bind, the public URL and the settings' list.
 
-    The port is the bound one or none; a name of the settings may bring its own.
+    A name stands for itself and for the port a request came in by; one with a port in it stands for just that.
     """
-    address, _, port = settings.bind.rpartition(":")
+    bound = settings.bind.rpartition(":")[0].lower()
     names = {"localhost", "127.0.0.1", "[::1]", *settings.hosts}
-    if address not in ("0.0.0.0", "[::]", ""):
-        names.add(address.lower())
+    if bound not in ("0.0.0.0", "[::]", ""):
+        names.add(bound)
     public = settings.public_url.partition("://")[2].partition("/")[0].lower()
     if public:
         names |= {public, public.partition(":")[0]}
-    return frozenset(host.encode() for name in names for host in (name, f"{name}:{port}"))
+    return frozenset(names)

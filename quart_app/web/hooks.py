@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
-from quart import Response, g, redirect, request
+from quart import Response, current_app, g, redirect, request
 
 from quart_app.errors import Refused
 from quart_app.forms import validate
@@ -84,7 +84,7 @@ async def finish_response(response: Response) -> Response:
     is_page = response.mimetype == "text/html"
     policy = (DOCS_POLICY if request.path == "/docs" else PAGE_POLICY) if is_page else API_POLICY
     if "Content-Security-Policy" not in response.headers:
-        origin = f"{request.scheme}://{request.host}"
+        origin = current_app.config["PUBLIC_URL"] or f"{request.scheme}://{request.host}"
         response.headers["Content-Security-Policy"] = policy.format(origin=origin)
     if is_page or request.path.startswith("/api/"):
         response.headers.setdefault("Cache-Control", "no-store")

@@ -37,7 +37,8 @@ class Route:
 
     @property
     def summary(self) -> str:
-        return self.view.__name__.replace("_", " ").capitalize()
+        first = (inspect.getdoc(self.view) or self.view.__name__.replace("_", " ")).partition("\n")[0]
+        return first.rstrip(".")
 
 
 def document(routes: Sequence[Route], version: str) -> dict[str, Any]:
@@ -59,6 +60,12 @@ def document(routes: Sequence[Route], version: str) -> dict[str, Any]:
     }
 
 
+def tag(path: str) -> str:
+    """The noun of a route."""
+    parts = path.strip("/").split("/")
+    return parts[1] if parts[0] == "api" and len(parts) > 1 and "." not in parts[1] else "operations"
+
+
 def template(path: str) -> str:
     return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", path)
 
@@ -72,6 +79,7 @@ def operation(route: Route) -> dict[str, Any]:
         answer["content"] = {route.media: {}}
     made: dict[str, Any] = {
         "operationId": route.view.__name__,
+        "tags": [tag(route.path)],
         "summary": route.summary,
         "responses": {str(route.status): answer, "default": fault},
         "security": [] if route.rule.public else [{"key": []}],

@@ -22,25 +22,30 @@ FILTERS = ("connection", "origin", "method", "state", "status", "since", "until"
 
 
 async def post_call(services: Services, who: Who, form: CallForm) -> Response:
+    """Send a call; it is returned also when it failed."""
     sent = await calls.send(services, form, origin=origin(who), actor=who.actor)
     return answer(sent.view(), 201, {"Location": f"/api/calls/{sent.call['id']}"})
 
 
 async def get_calls(session: AsyncSession) -> Response:
+    """Find calls, newest first."""
     limit, after, filters = pages.wanted(request.args, FILTERS)
     items = await history.search(session, filters, limit=limit, after=after)
     return answer(pages.page(items, limit, items[-1]["id"] if items else None))
 
 
 async def get_call(session: AsyncSession, call_id: str) -> Response:
+    """Open a call."""
     return answer(await history.get(session, call_id))
 
 
 async def get_request_body(session: AsyncSession, call_id: str) -> Response:
+    """The kept bytes of a call's request."""
     return attachment(*await history.body(session, call_id, "request"), f"{call_id}-request")
 
 
 async def get_response_body(session: AsyncSession, call_id: str) -> Response:
+    """The kept bytes of a call's answer."""
     return attachment(*await history.body(session, call_id, "response"), f"{call_id}-response")
 
 
@@ -54,6 +59,7 @@ def attachment(content: bytes, media_type: str | None, name: str) -> Response:
 
 
 async def post_replay(services: Services, who: Who, call_id: str) -> Response:
+    """Send a recorded call again, with changes if any are given."""
     changes = await read_json(request) if request.content_length else {}
     if not isinstance(changes, dict):
         raise AppError(422, "invalid_input", "Changes are an object with parts of a call.")
@@ -62,6 +68,7 @@ async def post_replay(services: Services, who: Who, call_id: str) -> Response:
 
 
 async def post_batch(services: Services, who: Who) -> Response:
+    """Send many calls; each is answered as it ends."""
     given = await read_json(request)
     if isinstance(given, dict) and isinstance(given.get("calls"), list) and len(given["calls"]) > MOST_CALLS:
         raise AppError(413, "batch_too_large", f"A batch has at most {MOST_CALLS} calls.")

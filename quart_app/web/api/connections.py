@@ -19,6 +19,7 @@ from quart_app.web.bodies import answer
 
 
 async def get_connections(services: Services, session: AsyncSession) -> Response:
+    """List connections, newest first."""
     limit, after, _ = pages.wanted(request.args)
     rows = await connections.page(session, limit=limit, after=after)
     items = [connections.view(services, row) for row in rows]
@@ -26,15 +27,18 @@ async def get_connections(services: Services, session: AsyncSession) -> Response
 
 
 async def post_connection(services: Services, form: ConnectionForm) -> Response:
+    """Add a connection."""
     row = await connections.create(services, form)
     return answer(connections.view(services, row), 201, {"Location": f"/api/connections/{row.name}"})
 
 
 async def get_connection(services: Services, session: AsyncSession, name: str) -> Response:
+    """Show a connection."""
     return answer(connections.view(services, await connections.find(session, name)))
 
 
 async def patch_connection(services: Services, form: connections.ConnectionChange, name: str) -> Response:
+    """Change parts of a connection; a secret that is left out is kept."""
     try:
         row = await connections.update(services, name, form.model_dump(exclude_unset=True))
     except ValidationError as error:
@@ -43,21 +47,24 @@ async def patch_connection(services: Services, form: connections.ConnectionChang
 
 
 async def delete_connection(services: Services, name: str) -> Response:
+    """Remove a connection with its secrets; its calls stay on record."""
     await connections.delete(services, name)
     return Response("", 204)
 
 
 async def post_check(services: Services, who: Who, name: str) -> Response:
+    """Send one call that tells whether the connection works."""
     ok, detail, sent = await calls.check(services, name, origin=origin(who), actor=who.actor)
     return answer({"ok": ok, "detail": detail, "call": sent.view()}, 201)
 
 
 async def post_token_refresh(services: Services, name: str) -> Response:
+    """Refresh the token now; joins a refresh in flight."""
     return answer(await refreshed(services, name))
 
 
 async def get_token_refresh(services: Services) -> Response:
-    """The route of the old client's page."""
+    """Refresh the token of a connection, by the route that the old client's page calls."""
     name = request.args.get("connection")
     if not name:
         fault: Any = {"pointer": "/connection", "detail": "is required"}

@@ -21,6 +21,7 @@ class SignInForm(BaseModel):
 
 
 async def post_sign_in(services: Services, form: SignInForm) -> Response:
+    """Use a link up and sign this browser in."""
     agent = request.headers.get("User-Agent", "")
     cookie, name = await accounts.sign_in(services, form.token, agent)
     response = answer({"account": {"name": name}}, 201)
@@ -29,10 +30,12 @@ async def post_sign_in(services: Services, form: SignInForm) -> Response:
 
 
 async def get_sign_in(who: Who) -> Response:
+    """Who is signed in."""
     return answer({"account": {"name": who.name}})
 
 
 async def delete_sign_in(services: Services) -> Response:
+    """Sign this browser out."""
     await accounts.sign_out(services, request.cookies.get(cookie_name(services.settings), ""))
     response = Response("", 204)
     set_cookie(response, services.settings, "", 0)
