@@ -86,24 +86,22 @@ async def who_has_key(services: Services, presented: str) -> Who:
     hashed = digest(presented)
     known = services.caches.of(Who).get(hashed)
     if known is None:
-        known = await look_key_up(services, presented, hashed)
+        known = await services.caches.read(Who, hashed, lambda: look_key_up(services, presented))
     if known.expires_at is not None and known.expires_at <= services.clock():
         raise Refused("invalid_key", "This key has expired.", status=401)
     return known
 
 
-async def look_key_up(services: Services, presented: str, hashed: str) -> Who:
+async def look_key_up(services: Services, presented: str) -> Who:
     parts = KEY_PATTERN.fullmatch(presented)
     refused = Refused("invalid_key", "This is not a key of this server, or it was revoked.", status=401)
     if parts is None or not hmac.compare_digest(checksum(parts[2]), parts[3]):
         raise refused
-    epoch = services.caches.epoch
     async with services.db.session() as session:
         row = await session.get(Key, parts[1])
     if row is None or row.revoked_at is not None or not hmac.compare_digest(row.secret_hash, digest(parts[2])):
         raise refused
-    who = Who(f"key:{row.name}", row.name, frozenset(row.scopes), person=False, expires_at=row.expires_at)
-    return services.caches.keep(Who, hashed, who, epoch)
+    return Who(f"key:{row.name}", row.name, frozenset(row.scopes), person=False, expires_at=row.expires_at)
 
 
 async def who_is_signed_in(services: Services, cookie: str) -> Who | None:

@@ -1,15 +1,15 @@
 """Batches: many calls at once, each answered as it ends. One bad item is that item's problem."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from quart_app import calls
-from quart_app.errors import AppError, Fault, Invalid
-from quart_app.forms import faults_of
+from quart_app.errors import AppError
+from quart_app.forms import invalid_input
 from quart_app.services import Services
 
 MOST_CALLS = 1000
@@ -72,14 +72,10 @@ async def outcome(services: Services, index: int, item: Any, actor: str) -> dict
         form = calls.CallForm.model_validate(item)
         sent = await calls.send(services, form, origin="api", actor=actor)
     except ValidationError as error:
-        return {"index": index, "error": problem(invalid(faults_of(error, calls.CallForm)))}
+        return {"index": index, "error": problem(invalid_input(error, calls.CallForm))}
     except AppError as error:
         return {"index": index, "error": problem(error)}
     return {"index": index, "call": sent.view()}
-
-
-def invalid(faults: Sequence[Fault]) -> Invalid:
-    return Invalid("invalid_input", "The item is not a call that can be sent.", faults, status=422)
 
 
 def problem(error: AppError) -> dict[str, Any]:

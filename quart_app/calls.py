@@ -1,19 +1,19 @@
 """Calls: sent through a connection, streamed, repeated, checked. All of them are flights."""
 
 import base64
-import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from sqlalchemy import select, update
 
 from quart_app import connections, history
 from quart_app.errors import AppError, CallFailed
 from quart_app.flight import Flight
+from quart_app.forms import validate
 from quart_app.models import Call
 from quart_app.outbound import headers as header_rules
 from quart_app.outbound import urls
@@ -26,8 +26,22 @@ USER_AGENT = b"Switchboard/0.1"
 BODIES = ("json", "text", "form", "base64")
 MISSING: Any = msgspec.UNSET
 
-Scalar = str | int | float
+
+def scalar(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError("must be text or a number")
+    return value
+
+
+Scalar = Annotated[str | int | float, BeforeValidator(scalar)]
 Pairs = list[tuple[str, Scalar]]
+
+
+def sendable(header: tuple[str, Scalar]) -> tuple[str, Scalar]:
+    name, value = header
+    header_rules.header_name(name)
+    header_rules.header_value(str(value))
+    return header
 
 
 class CallForm(BaseModel):
@@ -38,7 +52,7 @@ class CallForm(BaseModel):
     method: Annotated[str, Field(pattern=r"^[A-Za-z]{1,32}$")] = "GET"
     path: Annotated[str, Field(max_length=8192)] = "/"
     query: Pairs = []
-    headers: Annotated[Pairs, Field(max_length=100)] = []
+    headers: Annotated[list[Annotated[tuple[str, Scalar], AfterValidator(sendable)]], Field(max_length=100)] = []
     json_: Annotated[Any, Field(alias="json")] = MISSING
     text: str | None = None
     form: Pairs | None = None
@@ -58,26 +72,19 @@ class CallForm(BaseModel):
             raise ValueError("CONNECT cannot be sent through a connection")
         return method.upper()
 
-    @field_validator("headers")
+    @field_validator("base64")
     @classmethod
-    def check_headers(cls, headers: Pairs) -> Pairs:
-        for name, value in headers:
-            text = str(value)
-            if not header_rules.NAME.fullmatch(name.encode()):
-                raise ValueError("invalid_header_name: a name is letters, digits and - _ . without spaces")
-            if not text.isascii() or not header_rules.VALUE.fullmatch(text.encode()) or len(text) > 16384:
-                raise ValueError(f"invalid_header_value: {name} must be printable ASCII on one line, up to 16 KiB")
-        return headers
+    def check_base64(cls, text: str | None) -> str | None:
+        try:
+            base64.b64decode(text or "", validate=True)
+        except ValueError:
+            raise ValueError("is not Base64") from None
+        return text
 
     @model_validator(mode="after")
     def check_body(self) -> "CallForm":
         if len(self.bodies()) > 1:
             raise ValueError("give one body: json, text, form or base64")
-        if self.base64 is not None:
-            try:
-                base64.b64decode(self.base64, validate=True)
-            except binascii.Error:
-                raise ValueError("base64 is not Base64") from None
         return self
 
     def bodies(self) -> list[str]:
@@ -197,7 +204,10 @@ def stream(services: Services, target: Target, outgoing: Outgoing, *, actor: str
 
 
 async def replay(services: Services, call_id: str, changes: dict[str, Any], *, origin: str, actor: str) -> Sent:
-    """Sends a recorded call again, with changes. Raises NotFound, and AppError 409 where the record lacks a part."""
+    """Sends a recorded call again, with changes: any part of a CallForm, which replaces the recorded part.
+
+    Raises NotFound, Invalid for the changes, and AppError 409 where the record lacks a part.
+    """
     async with services.db.session() as session:
         row = await history.find(session, call_id)
         given = dict(changes)
@@ -206,8 +216,8 @@ async def replay(services: Services, call_id: str, changes: dict[str, Any], *, o
                 raise AppError(409, "body_not_kept", "The request's body is not on record whole; give one.")
             content, _ = await history.body(session, call_id, "request")
             given["base64"] = base64.b64encode(content).decode()
-    target = await connections.load(services, given.get("connection", row.connection))
-    form = CallForm.model_validate(recorded_form(row, target, given))
+    target = await connections.load(services, str(given.get("connection", row.connection)))
+    form: CallForm = validate(CallForm, recorded_form(row, target, given))
     return await send(services, form, origin=origin, actor=actor, replay_of=call_id)
 
 
@@ -216,16 +226,18 @@ def recorded_form(row: Call, target: Target, changes: dict[str, Any]) -> dict[st
     url = row.url
     if target.credential.query:
         url = url.replace(f"{target.credential.query.partition('=')[0]}={MARK}", "").rstrip("?&")
-    base = str(target.base)
-    if "path" not in changes and (not url.startswith(base) or MARK in url):
+    base, rest = str(target.base), url.removeprefix(str(target.base))
+    if "query" in changes:
+        rest = rest.partition("?")[0]
+    if "path" not in changes and (not url.startswith(base) or rest[:1] not in ("", "/", "?") or MARK in rest):
         raise AppError(409, "path_not_kept", "The recorded URL has a secret in it or another base URL; give a path.")
     injected = target.injected
     headers = [
         (name, value)
         for name, value in row.request_headers
-        if value != MARK and header_rules.normal(name.encode()) not in injected
+        if MARK not in value and header_rules.normal(name.encode()) not in injected
     ]
-    form = {"connection": target.name, "method": row.method, "path": url[len(base) :], "headers": headers}
+    form = {"connection": target.name, "method": row.method, "path": rest, "headers": headers}
     return form | changes
 
 

@@ -4,7 +4,8 @@ import re
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,7 +16,7 @@ from quart_app.instants import instant
 from quart_app.models import Connection, Token
 from quart_app.outbound.auth import Auth, NoAuth, OAuth2, Scheme, guarded
 from quart_app.outbound.egress import denied_by
-from quart_app.outbound.headers import HOP_BY_HOP, NAME, VALUE, normal
+from quart_app.outbound.headers import HOP_BY_HOP, header_name, header_value, normal
 from quart_app.outbound.target import Policy, Target
 from quart_app.outbound.urls import parse_base
 from quart_app.services import Services
@@ -26,8 +27,30 @@ State = Literal["ready", "needs_sign_in", "config_error", "paused"]
 
 
 def base_url(text: str) -> str:
-    parse_base(text)
+    rule = egress_rule(text, allow_private=True)
+    if rule:
+        raise PydanticCustomError("egress_denied", f"egress rule {rule}: this address may not be reached")
     return text
+
+
+def egress_rule(url: str, *, allow_private: bool) -> str | None:
+    """The egress rule that a base URL breaks as it stands; what its name resolves to shows when it is dialled."""
+    host = parse_base(url).host.strip("[]")
+    try:
+        return denied_by(host, allow_private=allow_private)
+    except ValueError:
+        local = host == "localhost" or host.endswith(".localhost")
+        return "loopback" if local and not allow_private else None
+
+
+def own_header(name: str) -> str:
+    lowered = normal(header_name(name).encode())
+    if lowered in HOP_BY_HOP or lowered in (b"host", b"content-length", b"authorization", b"cookie"):
+        raise PydanticCustomError("invalid_header_name", "is set by Switchboard or by auth")
+    return name
+
+
+OwnName = Annotated[str, AfterValidator(own_header)]
 
 
 class ConnectionForm(BaseModel):
@@ -40,8 +63,8 @@ class ConnectionForm(BaseModel):
     tags: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=32)] = []
     metadata: dict[str, Any] = {}
     auth: Auth = NoAuth()
-    headers: Annotated[dict[str, Annotated[str, Field(max_length=8192)]], Field(max_length=50)] = {}
-    policy: Policy = Policy()
+    headers: Annotated[dict[OwnName, Annotated[str, AfterValidator(header_value)]], Field(max_length=50)] = {}
+    policy: Annotated[Policy, Field(validate_default=True)] = Policy()
     state: State | None = None
 
     @model_validator(mode="before")
@@ -49,34 +72,16 @@ class ConnectionForm(BaseModel):
     def ignore_read_only(cls, given: Any) -> Any:
         return {k: v for k, v in given.items() if k not in READ_ONLY} if isinstance(given, dict) else given
 
-    @field_validator("headers")
+    @field_validator("policy")
     @classmethod
-    def check_headers(cls, headers: dict[str, str]) -> dict[str, str]:
-        for name, value in headers.items():
-            lowered = normal(name.encode())
-            if not NAME.fullmatch(name.encode()) or not value.isascii() or not VALUE.fullmatch(value.encode()):
-                raise ValueError(f"{name[:40]!r} is not a header, or its value is not printable ASCII")
-            if lowered in HOP_BY_HOP or lowered in (b"host", b"content-length", b"authorization", b"cookie"):
-                raise ValueError(f"{name} is set by Switchboard or by auth")
-        return headers
-
-    @model_validator(mode="after")
-    def check_egress(self) -> "ConnectionForm":
-        host = parse_base(self.base_url).host.strip("[]")
-        try:
-            rule = denied_by(host, allow_private=self.policy.allow_private)
-        except ValueError:
-            local = host == "localhost" or host.endswith(".localhost")
-            rule = "loopback" if local and not self.policy.allow_private else None
+    def check_private(cls, policy: Policy, info: ValidationInfo) -> Policy:
+        """Beside the policy's own faults and the others, so that a person learns of all at once."""
+        given = info.data.get("base_url")
+        rule = given and egress_rule(given, allow_private=policy.allow_private)
         if rule:
-            raise ValueError(egress_advice(rule))
-        return self
-
-
-def egress_advice(rule: str) -> str:
-    if rule in ("loopback", "private"):
-        return f"egress rule {rule}: the base URL is inside your network; set policy.allow_private to true to allow it"
-    return f"egress rule {rule}: this address may not be reached"
+            advice = f"egress rule {rule}: the base URL is inside your network; set this to true to allow it"
+            raise PydanticCustomError("egress_denied", "{advice}", {"advice": advice, "within": "/allow_private"})
+        return policy
 
 
 class ConnectionChange(BaseModel):
@@ -243,10 +248,12 @@ async def load(services: Services, name: str) -> Target:
     found = services.caches.of(Target).get(name)
     if found is not None:
         return found
-    epoch = services.caches.epoch
+    return await services.caches.read(Target, name, lambda: read(services, name))
+
+
+async def read(services: Services, name: str) -> Target:
     async with services.db.session() as session:
-        row = await find(session, name)
-    return services.caches.keep(Target, name, target_of(services, row), epoch)
+        return target_of(services, await find(session, name))
 
 
 def target_of(services: Services, row: Connection) -> Target:

@@ -23,11 +23,14 @@ from quart_app.errors import DataError, SettingsError
 
 READERS = 4
 BUSY_MILLISECONDS = 5000
+MOST_ROWS = 64
 DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
     "postgresql": "postgresql+asyncpg",
     "postgres": "postgresql+asyncpg",
 }
+POSTGRES_PARAMETERS = {name: name for name in ("host", "port", "ssl", "passfile", "prepared_statement_cache_size")}
+POSTGRES_PARAMETERS |= {"sslmode": "ssl"}  # libpq's name for it
 
 WRITER_PRAGMAS = (
     "journal_mode = WAL",
@@ -62,6 +65,10 @@ def parse_url(text: str, default: Path) -> tuple[URL, str | None]:
         if "check_same_thread" in url.query:
             note = "check_same_thread is needless here: each connection stays on a thread of its own"
         url = URL.create("sqlite", database=url.database)
+    elif unknown := sorted(set(url.query) - set(POSTGRES_PARAMETERS)):
+        raise SettingsError(f"database_url: {', '.join(unknown)} is no parameter that is known here")
+    else:
+        url = url.set(query={POSTGRES_PARAMETERS[key]: value for key, value in url.query.items()})
     return url.set(drivername=DRIVERS[name]), note
 
 
@@ -115,7 +122,7 @@ class Database:
                     if rows:
                         await connection.exec_driver_sql(bulk.one, list(rows))
             return
-        work = [(bulk.many(len(rows)), [value for row in rows for value in row]) for bulk, rows in groups if rows]
+        work = [piece for bulk, rows in groups for piece in bulk.pieces(rows)]
         async with self.turn, self.writer.connect() as connection:
             driver: Any = (await connection.get_raw_connection()).driver_connection
             await driver._execute(write_at_once, driver._conn, work)
@@ -154,9 +161,24 @@ class Bulk:
         self._head, _, rest = self.one.partition(" VALUES ")
         end = rest.index(")") + 1
         self._row, self._tail = rest[:end], rest[end:]
+        self._many: dict[int, str] = {}
+
+    def pieces(self, rows: Sequence[tuple[Any, ...]]) -> list[tuple[str, list[Any]]]:
+        """Statements and their values for all rows, in powers of two: few different texts, so few to keep prepared."""
+        made = []
+        start = 0
+        while start < len(rows):
+            size = min(MOST_ROWS, 1 << (len(rows) - start).bit_length() - 1)
+            values = [value for row in rows[start : start + size] for value in row]
+            made.append((self.many(size), values))
+            start += size
+        return made
 
     def many(self, rows: int) -> str:
-        return f"{self._head} VALUES {', '.join([self._row] * rows)}{self._tail}"
+        found = self._many.get(rows)
+        if found is None:
+            found = self._many[rows] = f"{self._head} VALUES {', '.join([self._row] * rows)}{self._tail}"
+        return found
 
 
 def write_at_once(connection: sqlite3.Connection, work: Sequence[tuple[str, list[Any]]]) -> None:
@@ -185,7 +207,7 @@ def sqlite_engine(url: URL, pragmas: tuple[str, ...], begin: str, *, size: int) 
         max_overflow=0,
         pool_timeout=30,
         pool_reset_on_return=None,  # every use ends in a commit or a rollback of its own
-        connect_args={"isolation_level": None, "timeout": BUSY_MILLISECONDS / 1000, "cached_statements": 512},
+        connect_args={"isolation_level": None, "timeout": BUSY_MILLISECONDS / 1000},
     )
 
     @event.listens_for(engine.sync_engine, "connect")

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -37,6 +37,7 @@ class Caches:
 
     def __init__(self) -> None:
         self._kinds: dict[type, dict[str, Any]] = {}
+        self._reads: dict[tuple[type, str], asyncio.Task[Any]] = {}
         self.epoch = 0
 
     def of(self, kind: type[T]) -> dict[str, T]:
@@ -50,8 +51,25 @@ class Caches:
             self.of(kind)[name] = item
         return item
 
+    async def read(self, kind: type[T], name: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The outcome of `work`, kept; all who ask while it runs share it, so that a cold start is one read."""
+        task = self._reads.get((kind, name))
+        if task is None:
+            task = self._reads[kind, name] = asyncio.create_task(self._read(kind, name, work), name="read")
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return cast(T, await asyncio.shield(task))
+
+    async def _read(self, kind: type[T], name: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        epoch = self.epoch
+        try:
+            return self.keep(kind, name, await work(), epoch)
+        finally:
+            if epoch == self.epoch:
+                self._reads.pop((kind, name), None)
+
     def drop(self) -> None:
         self.epoch += 1
+        self._reads.clear()
         for items in self._kinds.values():
             items.clear()
 
@@ -132,7 +150,7 @@ async def open_services(settings: Settings, *, serves: bool = False) -> AsyncIte
             stack.enter_context(lock(db.path))
         stack.push_async_callback(db.close)
         await prepare(db)
-        vault = open_vault(settings.key, key_path(settings))
+        vault = open_vault(settings.sealing_key, key_path(settings))
         installation = await enter(db, vault)
         client = Client()
         stack.push_async_callback(client.close)
@@ -191,7 +209,7 @@ async def enter(db: Database, vault: Vault) -> Installation:
     except DataError as error:
         raise DataError(
             f"This is not the key that the database was sealed with ({error}). Put the right key file back, or "
-            "give it as SWITCHBOARD_KEY; nothing was changed."
+            "give it as SWITCHBOARD_SEALING_KEY; nothing in the database was changed."
         ) from None
     return row
 

@@ -29,10 +29,9 @@ def data_folder(text: str) -> Path:
 
 
 def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError("must be at least 1")
-    return number
+    if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) < 1:
+        raise ValueError("must be a whole number from 1 up")
+    return int(text)
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -64,7 +63,7 @@ class Settings:
     bind: str = setting("127.0.0.1:8000", "Address and port to listen on.", str)
     data: Path = setting(UNSET, "Folder that holds the database, the key and the lock.", data_folder)
     database_url: str = setting("", "SQLAlchemy URL; empty means switchboard.db in the data folder.", str)
-    key: str = setting("", "Base64 of the 32-byte sealing key; empty means the key file.", str)
+    sealing_key: str = setting("", "Base64 of the 32-byte sealing key; empty means the key file.", str)
     key_file: str = setting("", "File of the sealing key; empty means switchboard.key in the data folder.", str)
     public_url: str = setting("", "URL people reach this server by; empty means http:// and the bind.", str)
     hosts: tuple[str, ...] = setting((), "Further Host names to answer to, separated by commas.", names)
@@ -115,6 +114,8 @@ def load_settings(
     for name, value in read_file(folder / FILE_NAME, faults).items():
         if name not in known:
             faults.append(f"{FILE_NAME}: {name} is not a setting")
+        if name == "data":
+            faults.append(f"{FILE_NAME}: data is where this file is, so it cannot be given in it")
         given.setdefault(name, value)
     values = parse_all(given, faults)
     if faults:

@@ -56,7 +56,7 @@ async def ensure_valid(services: Services, target: Target) -> Credential:
     """
     if not isinstance(target.auth, OAuth2):
         return target.credential
-    held = services.caches.of(Held).get(target.id) or await load(services, target)
+    held = services.caches.of(Held).get(target.id) or await known(services, target)
     now = services.clock()
     if held.credential is None or (held.expires_at is not None and held.expires_at <= now):
         held = await refresh(services, target, after=held.generation)
@@ -73,7 +73,7 @@ async def refresh(services: Services, target: Target, *, after: int | None = Non
     """
     if target.state in ("needs_sign_in", "config_error") and not forced:
         raise CallFailed("token_unavailable", target.state_reason or "The connection needs attention.")
-    held = services.caches.of(Held).get(target.id) or await load(services, target)
+    held = services.caches.of(Held).get(target.id) or await known(services, target)
     if after is not None and held.generation > after and held.credential is not None:
         return held
     return await asyncio.shield(refreshing(services, target, held.generation))
@@ -221,6 +221,11 @@ async def store(services: Services, target: Target, held: Held, issued: Issued) 
 
 def sealed(services: Services, target: Target, column: str, token: str) -> bytes:
     return services.vault.seal(token, table="tokens", column=column, row=target.id)
+
+
+async def known(services: Services, target: Target) -> Held:
+    """The tokens from the database, one read for all who ask at once."""
+    return await services.caches.read(Held, target.id, lambda: load(services, target))
 
 
 async def load(services: Services, target: Target) -> Held:

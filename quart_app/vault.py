@@ -60,7 +60,7 @@ def open_vault(key: str, key_file: Path) -> Vault:
     Raises SettingsError for a key that is none, DataError for a file that others can read.
     """
     if key:
-        return Vault(decode_key(key, "the key given by SWITCHBOARD_KEY"))
+        return Vault(decode_key(key, "the key given by SWITCHBOARD_SEALING_KEY"))
     try:
         handle = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

@@ -5,12 +5,15 @@ Alembic's, in `versions/`; Alembic itself is loaded only when there is something
 """
 
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import structlog
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from quart_app.db import Database, copy_sqlite
@@ -28,15 +31,30 @@ async def prepare(db: Database, *, steps: Path | None = None, newest: str = SCHE
 
     `steps` and `newest` are for tests of upgrades to come.
     """
+    try:
+        async with alone(db) as connection:
+            version = await connection.run_sync(version_of)
+            if version is None:
+                await create(db, connection)
+                return
+    except (SQLAlchemyError, OSError) as error:
+        raise DataError(f"The database cannot be used: {in_short(error)}.") from None
+    if version != newest:
+        await upgrade(db, version, newest, steps or Path(__file__).parent)
+
+
+@asynccontextmanager
+async def alone(db: Database) -> AsyncIterator[AsyncConnection]:
+    """A write transaction that no other process's start shares; on SQLite that is any."""
     async with db.connect() as connection:
         if not db.is_sqlite:
             await connection.execute(text("SELECT pg_advisory_xact_lock(7305281)"))
-        version = await connection.run_sync(version_of)
-        if version is None:
-            await create(db, connection)
-            return
-    if version != newest:
-        await upgrade(db, version, newest, steps or Path(__file__).parent)
+        yield connection
+
+
+def in_short(error: Exception) -> str:
+    """The database's own words, without the statement and its values."""
+    return (str(getattr(error, "orig", error)).splitlines() or [""])[0].rstrip(".") or type(error).__name__
 
 
 def version_of(connection: Connection) -> str | None:
@@ -44,7 +62,7 @@ def version_of(connection: Connection) -> str | None:
     if "alembic_version" in tables:
         found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
         return found
-    if "connections" in tables or "calls" in tables:
+    if Base.metadata.tables.keys() & set(tables):
         raise DataError("The database has tables of another program; give Switchboard one of its own.")
     return None
 
@@ -84,12 +102,19 @@ async def upgrade(db: Database, version: str, newest: str, steps: Path) -> None:
             f"A newer Switchboard wrote this database (schema {version}; this one knows up to {newest}). "
             "Install the newer one again, or restore a backup made with this one."
         )
+    place = ""
     if db.path:
         copy = db.path.with_name(f"{db.path.name}.before-{newest}-{int(time.time())}")
         copy_sqlite(db.path, copy)
         log.info("upgrade", copied_to=str(copy), schema=newest)
-    async with db.connect() as connection:
-        await connection.run_sync(run_steps, config, newest)
+        place = f"; a copy of it is {copy}"
+    try:
+        async with alone(db) as connection:
+            await connection.run_sync(run_steps, config, newest)
+    except Exception as error:
+        raise DataError(
+            f"The upgrade to schema {newest} failed: {in_short(error)}. The database is as it was{place}."
+        ) from error
 
 
 def run_steps(connection: Connection, config: Any, newest: str) -> None:

@@ -32,7 +32,7 @@ ALWAYS_DENIED = {
         "3fff::/20",
         "5f00::/16",
     ),
-    "translated": ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96"),
+    "translated": ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96", "::ffff:0:0:0/96"),
 }
 PRIVATE = {
     "loopback": ("127.0.0.0/8", "::1/128"),
@@ -65,10 +65,10 @@ def denied_by(host: str, *, allow_private: bool) -> str | None:
     address: Address = ip_address(host.partition("%")[0])
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
-    for name, network in PRIVATE_RULES:
-        if address in network:
-            return None if allow_private and not always_denied(address) else name
-    return always_denied(address)
+    rule = always_denied(address)  # first: metadata addresses lie in private networks, and no policy allows them
+    if rule or allow_private:
+        return rule
+    return next((name for name, network in PRIVATE_RULES if address in network), None)
 
 
 def always_denied(address: Address) -> str | None:

@@ -4,10 +4,13 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
+from pydantic_core import PydanticCustomError
+
 Headers = list[tuple[bytes, bytes]]
 
 NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}")
 VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+LONGEST_VALUE = 16 * 1024
 
 HOP_BY_HOP = frozenset(
     (b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings")
@@ -65,13 +68,28 @@ NOT_RETURNED_PREFIXES = (
 )
 
 SENSITIVE = re.compile(
-    r"authorization|cookie|token|secret|password|passwd|credential|api[-_]?key|apikey|signature|x-auth|session",
+    r"authorization|cookie|token|secret|password|passwd|credential|api[-_]?key|signature|x-auth|session"
+    r"|assertion|saml|code[-_]verifier",
     re.IGNORECASE,
 )
 """Names of headers and query parameters whose values are never recorded."""
 
 
-NOT_FOR_BROWSERS = frozenset((b"www-authenticate", b"link", b"cache-control", b"location"))
+def header_name(name: str) -> str:
+    """A form's validator: the name, if it can be sent. Raises PydanticCustomError `invalid_header_name`."""
+    if not NAME.fullmatch(name.encode()):
+        raise PydanticCustomError("invalid_header_name", "a name is letters, digits and - _ . without spaces")
+    return name
+
+
+def header_value(value: str) -> str:
+    """A form's validator: the value, if it can be sent. Raises PydanticCustomError `invalid_header_value`."""
+    if not value.isascii() or not VALUE.fullmatch(value.encode()) or len(value) > LONGEST_VALUE:
+        raise PydanticCustomError("invalid_header_value", "a value is printable ASCII on one line, up to 16 KiB")
+    return value
+
+
+NOT_FOR_BROWSERS = frozenset((b"www-authenticate", b"authentication-info", b"link", b"cache-control", b"location"))
 PLAIN_CONNECTION = (b"keep-alive", b"close")
 NOTHING: frozenset[bytes] = frozenset()
 
@@ -114,7 +132,7 @@ def returned(headers: Sequence[tuple[bytes, bytes]], *, browser: bool = False) -
     kept = [(lowered, value) for name, value in headers if (lowered := comes_back(name))]
     hop = named_by_connection(headers)
     if hop:
-        kept = [item for item in kept if item[0] not in hop]
+        kept = [item for item in kept if normal(item[0]) not in hop]
     return [item for item in kept if item[0] not in NOT_FOR_BROWSERS] if browser else kept
 
 

@@ -1,14 +1,13 @@
 """What a record may hold: secrets are taken out by the name they stand under and by their value.
 
 By value means every known secret of the connection in each form it may come back in: plain, URL-encoded,
-JSON-escaped, Base64 in all three alignments, and the pair of Basic (RFC 7617).
+JSON-escaped and HTML-escaped in whichever way, Base64 in all three alignments, and the pair of Basic (RFC 7617).
 """
 
 import base64
-import json
 import re
 from collections.abc import Iterable
-from urllib.parse import quote, quote_plus
+from functools import lru_cache
 
 from quart_app.outbound.headers import SENSITIVE
 
@@ -27,13 +26,20 @@ class Redactor:
     def __init__(self, secrets: Iterable[str]) -> None:
         forms = {form for secret in secrets if len(secret) >= SHORTEST for form in forms_of(secret)}
         ordered = sorted(forms, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, ordered)).encode()) if ordered else None
+        self._forms = [form.encode() for form in ordered]
+        self._pattern = re.compile(b"|".join(map(spelled, ordered))) if ordered else None
 
-    def content(self, data: bytes) -> bytes:
-        """The bytes with each secret replaced; the same object when there was none."""
-        if self._pattern is None or not self._pattern.search(data):
+    def content(self, data: bytes, *, cut: bool = False) -> bytes:
+        """The bytes with each secret replaced; the same object when there was none.
+
+        `cut` says that more followed where `data` ends: there a secret may stand in part.
+        """
+        if self._pattern is None:
             return data
-        return self._pattern.sub(MARK.encode(), data)
+        if self._pattern.search(data):
+            data = self._pattern.sub(MARK.encode(), data)
+        begun = min((start for form in self._forms if (start := begins(form, data)) >= 0), default=-1) if cut else -1
+        return data if begun < 0 else data[:begun] + MARK.encode()
 
     def text(self, text: str) -> str:
         return self.content(text.encode("utf-8", "surrogateescape")).decode("utf-8", "replace")
@@ -75,14 +81,57 @@ def is_sensitive(name: bytes) -> bool:
 
 
 def forms_of(secret: str) -> set[str]:
-    """Every form in which a secret may come back, each at least SHORTEST long."""
-    data = secret.encode()
-    forms = {secret, quote(secret, safe=""), quote(secret), quote_plus(secret), json.dumps(secret)[1:-1]}
-    forms |= {re.sub("%[0-9A-F]{2}", lambda found: found.group().lower(), form) for form in forms}
-    forms.add(json.dumps(secret, ensure_ascii=False)[1:-1].replace("/", "\\/"))
+    """What to look for: the secret, its JSON escape, its Base64 in all alignments; each at least SHORTEST long."""
+    forms = {secret, secret.replace("\\", "\\\\").replace('"', '\\"')}
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         for shift in range(3):
-            text = encode(b"\0" * shift + data).decode().rstrip("=")
-            whole = (shift + len(data)) * 8 // 6
+            text = encode(b"\0" * shift + secret.encode()).decode().rstrip("=")
+            whole = (shift + len(secret.encode())) * 8 // 6
             forms.add(text[(shift * 8 + 5) // 6 : whole])
     return {form for form in forms if len(form) >= SHORTEST}
+
+
+def spelled(form: str) -> bytes:
+    """A pattern for a form in whatever spelling, as each library escapes other characters of it.
+
+    The first character's spellings are branches of their own, so that the search can skip to one of them.
+    """
+    first, *rest = [spellings(character) for character in form]
+    tail = b"".join(ways[0] if len(ways) == 1 else b"(?:%b)" % b"|".join(ways) for ways in rest)
+    return b"|".join(way + tail for way in first)
+
+
+@lru_cache(maxsize=512)
+def spellings(character: str) -> list[bytes]:
+    """Patterns for one character: as it is, percent-encoded, JSON-escaped, HTML-escaped, in Latin-1."""
+    if character.isascii() and (character.isalnum() or character in "-._"):
+        return [re.escape(character.encode())]
+    raw = {character.encode()}
+    if "\x80" <= character <= "\xff":
+        raw.add(character.encode("latin-1"))
+    units = character.encode("utf-16-be").hex()
+    ways = [re.escape(data) for data in raw]
+    ways += [b"(?i:%b)" % "".join(f"%{byte:02x}" for byte in data).encode() for data in raw]
+    ways.append(b"".join(rb"\\(?i:u%b)" % units[i : i + 4].encode() for i in range(0, len(units), 4)))
+    ways.append(b"&#(?i:0*%d|x0*%x);" % (ord(character), ord(character)))
+    ways += [re.escape(text) for text in ALSO.get(character, ())]
+    return ways
+
+
+ALSO = {
+    " ": (b"+",),
+    "/": (b"\\/",),
+    "&": (b"&amp;",),
+    "<": (b"&lt;",),
+    ">": (b"&gt;",),
+    "'": (b"&apos;",),
+    '"': (b"&quot;",),
+}
+
+
+def begins(form: bytes, data: bytes) -> int:
+    """Where `data` ends in a start of `form` of at least SHORTEST bytes; -1 where it does not."""
+    start = data.find(form[:SHORTEST], max(0, len(data) - len(form) + 1))
+    while start >= 0 and not form.startswith(data[start:]):
+        start = data.find(form[:SHORTEST], start + 1)
+    return start

@@ -6,7 +6,7 @@ joined URL can never leave its base.
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 from urllib.parse import urlsplit
 
 from yarl import URL
@@ -15,7 +15,9 @@ from quart_app.errors import Invalid
 
 PATH = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/\[\]|^]|%[0-9A-Fa-f]{2})*")
 QUERY = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]{}|^`\\]|%[0-9A-Fa-f]{2})*")
-DOT = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:;[^/]*)?(?=/|$)", re.IGNORECASE)
+DOT = re.compile(r"(?:^|/|%2f|%5c)(?:\.|%2e){1,2}(?:;[^/]*)?(?=/|%2f|%5c|$)", re.IGNORECASE)
+"""A dot segment as any upstream may read it: many decode `%2f` and `%5c` first and only then resolve `..`."""
+NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 HOST = re.compile(
     r"(?=.{1,253}$)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*"
 )
@@ -37,15 +39,21 @@ def parse_base(text: str) -> Base:
     """A base URL: http or https, a host, no user, query or fragment. Raises ValueError with the reason."""
     if any(character <= " " or character == "\x7f" for character in text) or "\\" in text:
         raise ValueError("has a space, a control character or a backslash in it")
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:  # whose text has the input in it
+        raise ValueError("is not a URL that can be read: look at its brackets and its port") from None
     if parts.scheme not in ("http", "https"):
         raise ValueError("must start with http:// or https://")
     if "@" in parts.netloc:
         raise ValueError("must not carry a user or password; use the auth scheme basic")
     if parts.query or parts.fragment or text.endswith(("?", "#")):
         raise ValueError("must have no query and no fragment")
-    host = check_host(parts.hostname or "", literal=parts.netloc.startswith("["))
-    port = parts.port  # raises ValueError over 65535
+    literal, _, after = parts.netloc.rpartition("]")
+    if literal and after and not after.startswith(":"):
+        raise ValueError("has a host that is not a host name")
+    host = check_host(parts.hostname or "", literal=bool(literal))
     if port == 0:
         raise ValueError("port 0 cannot be reached")
     if not PATH.fullmatch(parts.path) or DOT.search(parts.path) or "//" in parts.path:
@@ -59,7 +67,10 @@ def check_host(host: str, *, literal: bool) -> str:
     if literal:
         if "%" in host:
             raise ValueError("must not have a zone in the address")
-        return f"[{ip_address(host).compressed}]"
+        try:
+            return f"[{ip_address(host).compressed}]"
+        except ValueError:
+            raise ValueError("has brackets around what is no IPv6 address") from None
     if not host:
         raise ValueError("has no host")
     if host.endswith("."):
@@ -68,7 +79,17 @@ def check_host(host: str, *, literal: bool) -> str:
         raise ValueError("must give an international host in its xn-- form")
     if not HOST.fullmatch(host):
         raise ValueError("has a host that is not a host name")
+    if NUMBER.fullmatch(host.rpartition(".")[2]) and not is_ipv4(host):
+        raise ValueError("must write an IPv4 address as four decimal numbers")  # 127.1, 0x7f.1 and 2130706433 are too
     return host
+
+
+def is_ipv4(host: str) -> bool:
+    try:
+        IPv4Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def join(base: Base, path: str, query: str = "") -> URL:

@@ -14,7 +14,7 @@ from quart_app.batches import BatchForm
 from quart_app.errors import AppError
 from quart_app.settings import Settings
 from quart_app.web import errors, hooks, operations, pages, shapes
-from quart_app.web.access import CALL, MANAGE, PAGE, PERSON, PUBLIC, READ, SIGN_IN
+from quart_app.web.access import CALL, MANAGE, PAGE, PERSON, PUBLIC, READ, SIGN_IN, SIGNED_IN
 from quart_app.web.api import calls, connections, sign_ins
 from quart_app.web.bodies import answer
 from quart_app.web.events import get_events
@@ -45,7 +45,7 @@ ROUTES = (
     Route("GET", "/docs/<name>", pages.get_docs_file, PUBLIC),
     Route("GET", "/static/<digest>/<path:name>", pages.get_static_file, PUBLIC),
     Route("POST", "/api/sign-ins", sign_ins.post_sign_in, SIGN_IN, shapes.SignInView, 201),
-    Route("GET", "/api/sign-ins/current", sign_ins.get_sign_in, PAGE, shapes.SignInView),
+    Route("GET", "/api/sign-ins/current", sign_ins.get_sign_in, SIGNED_IN, shapes.SignInView),
     Route("DELETE", "/api/sign-ins/current", sign_ins.delete_sign_in, PERSON, status=204),
     Route("GET", "/api/connections", connections.get_connections, READ, shapes.ConnectionPage, query=PAGE_QUERY),
     Route("POST", "/api/connections", connections.post_connection, MANAGE, shapes.ConnectionView, 201),

@@ -20,15 +20,20 @@ OWN_HEADER = ("x-requested-by", "switchboard")
 
 @dataclass(frozen=True)
 class Rule:
-    """`scope` is what a key needs; None lets only people in. `acts`: it changes something or causes a call."""
+    """`scope` is what a key needs; None lets only people in. `acts`: it changes something or causes a call.
+
+    `page`: a browser that is not signed in is shown where to sign in.
+    """
 
     scope: str | None = None
     public: bool = False
     acts: bool = False
+    page: bool = False
 
 
 PUBLIC = Rule(public=True)
-PAGE = Rule()
+PAGE = Rule(page=True)
+SIGNED_IN = Rule()
 READ = Rule("read")
 CALL = Rule("call", acts=True)
 MANAGE = Rule("manage", acts=True)
@@ -94,7 +99,9 @@ def admit(rule: Rule, who: Who | None, headers: Mapping[str, str], settings: Set
 def check_origin(headers: Mapping[str, str], settings: Settings) -> None:
     """A browser's request must come from our own page: another site's, even on our host, is refused (CSRF)."""
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-    own = {settings.public_url.rstrip("/"), f"http://{headers.get('host')}", f"https://{headers.get('host')}"}
+    own = {f"http://{headers.get('host')}", f"https://{headers.get('host')}"}
+    if settings.public_url:
+        own.add(settings.public_url.rstrip("/"))
     if site is not None and site != "same-origin":
         raise cross_origin()
     if origin is not None and origin not in own:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
-from quart import Response
+from quart import Response, request
 
 from quart_app import history
 from quart_app.errors import AppError
@@ -20,7 +20,8 @@ async def get_events(services: Services) -> Response:
         raise AppError(503, "too_many_streams", f"There are {MOST_STREAMS} open event streams already.")
     if services.draining:
         raise AppError(503, "draining", "The server is stopping; try again in a moment.")
-    response = Response(event_stream(services), content_type="text/event-stream; charset=utf-8")
+    body = b"" if request.method == "HEAD" else event_stream(services)
+    response = Response(body, content_type="text/event-stream; charset=utf-8")
     response.timeout = None
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"

@@ -10,7 +10,7 @@ from quart import Response, current_app, g, redirect, request
 from quart_app.errors import Refused
 from quart_app.forms import validate
 from quart_app.services import Services
-from quart_app.web.access import PAGE, admit, identify
+from quart_app.web.access import admit, identify
 from quart_app.web.bodies import read_json
 from quart_app.web.openapi import Route
 
@@ -52,7 +52,7 @@ def bound(route: Route, services_of: Callable[[], Services]) -> Callable[..., Aw
         try:
             admit(route.rule, who, headers, services.settings)
         except Refused as error:
-            if route.rule is PAGE and error.status == 401:
+            if route.rule.page and error.status == 401:
                 return redirect("/sign-in", 303)
             raise
         g.who = who
@@ -73,14 +73,17 @@ async def answer_options() -> Response | None:
     """OPTIONS tells the methods and nothing to other origins: there is no CORS here."""
     if request.method != "OPTIONS" or request.url_rule is None:
         return None
-    allowed = sorted(request.url_rule.methods or ())
-    return Response("", 204, {"Allow": ", ".join(allowed)})
+    adapter = current_app.create_url_adapter(request)
+    return Response("", 204, {"Allow": ", ".join(sorted(adapter.allowed_methods() if adapter else ()))})
 
 
 async def finish_response(response: Response) -> Response:
     """Headers that every answer carries; pages also say which scripts may run."""
     for name, value in ALWAYS.items():
         response.headers.setdefault(name, value)
+    if response.status_code == 204:  # without what describes a body (RFC 9110 §8.6)
+        response.headers.pop("Content-Type", None)
+        response.headers.pop("Content-Length", None)
     is_page = response.mimetype == "text/html"
     policy = (DOCS_POLICY if request.path == "/docs" else PAGE_POLICY) if is_page else API_POLICY
     if "Content-Security-Policy" not in response.headers:

@@ -60,7 +60,8 @@ async def get_docs_page() -> str:
 
 
 async def get_static_file(digest: str, name: str) -> Response:
-    return await cached_file(STATIC, name)
+    """A page of another version gets what there is now, but no cache may keep that under the other's digest."""
+    return await sent_file(STATIC, name, for_ever=f"/static/{digest}" == static_prefix())
 
 
 async def get_docs_file(name: str) -> Response:
@@ -68,10 +69,11 @@ async def get_docs_file(name: str) -> Response:
     found = importlib.util.find_spec("flask_swagger_ui")
     if name not in API_PAGE_FILES or found is None or not found.submodule_search_locations:
         raise NotFound
-    return await cached_file(Path(found.submodule_search_locations[0]) / "dist", name)
+    return await sent_file(Path(found.submodule_search_locations[0]) / "dist", name, for_ever=False)
 
 
-async def cached_file(folder: Path, name: str) -> Response:
-    response = await send_from_directory(folder, name, cache_timeout=FOR_EVER_SECONDS)
-    response.headers["Cache-Control"] = f"public, max-age={FOR_EVER_SECONDS}, immutable"
+async def sent_file(folder: Path, name: str, *, for_ever: bool) -> Response:
+    """With an ETag. `for_ever`: its path says its version, so that no browser need ask again."""
+    response = await send_from_directory(folder, name)
+    response.headers["Cache-Control"] = f"public, max-age={FOR_EVER_SECONDS}, immutable" if for_ever else "no-cache"
     return response

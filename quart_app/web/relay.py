@@ -70,10 +70,10 @@ class Relay:
         name, slash, path = caller.scope["raw_path"][len(PREFIX) :].partition(b"/")
         headers = caller.headers
         who = await access.identify(services, headers, proxied=True)
+        if who is not None and who.person:
+            access.check_navigation(headers)
         access.admit(access.CALL, who, headers, services.settings)
         assert who is not None
-        if who.person:
-            access.check_navigation(headers)
         if services.draining:
             raise AppError(503, "draining", "The server is stopping; try again in a moment.")
         target = await connections.load(services, name.decode("ascii", "replace"))

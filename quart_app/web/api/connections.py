@@ -10,7 +10,7 @@ from quart_app import calls, connections, tokens
 from quart_app.accounts import Who
 from quart_app.connections import ConnectionForm
 from quart_app.errors import AppError, Invalid
-from quart_app.forms import faults_of, invalid_input
+from quart_app.forms import invalid_input
 from quart_app.instants import instant
 from quart_app.outbound.auth import OAuth2
 from quart_app.services import Services
@@ -42,7 +42,7 @@ async def patch_connection(services: Services, form: connections.ConnectionChang
     try:
         row = await connections.update(services, name, form.model_dump(exclude_unset=True))
     except ValidationError as error:
-        raise invalid_input(faults_of(error, ConnectionForm)) from None
+        raise invalid_input(error, ConnectionForm) from None
     return answer(connections.view(services, row))
 
 
