@@ -14,8 +14,6 @@ from typing import Any, TypeVar
 
 import click
 import uvloop
-from rich.console import Console
-from rich.table import Table
 
 from quart_app import accounts, calls, connections, logs
 from quart_app.accounts import DEFAULT_SCOPES, SCOPES
@@ -207,10 +205,10 @@ def list_connections(**options: str | None) -> None:
 
 
 def print_table(titles: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    shown = Table(*titles, box=None, pad_edge=False)
-    for row in rows:
-        shown.add_row(*(str(cell) for cell in row))
-    Console().print(shown)
+    cells = [tuple(map(str, row)) for row in (titles, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 @connection.command()

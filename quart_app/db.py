@@ -105,10 +105,25 @@ class Database:
             yield session
 
     @asynccontextmanager
-    async def connect(self) -> AsyncIterator[AsyncConnection]:
-        """A write transaction on the bare connection, for statements of the schema."""
-        async with self.turn if self.is_sqlite else no_turn(), self.writer.begin() as connection:
-            yield connection
+    async def connect(self, *, keys: bool = True) -> AsyncIterator[AsyncConnection]:
+        """A write transaction on the bare connection, for statements of the schema.
+
+        Without `keys` SQLite lets a table that others refer to be built anew; with them, dropping the old one
+        would delete every row that refers to it.
+        """
+        async with self.turn if self.is_sqlite else no_turn(), self.writer.connect() as connection:
+            await self._enforce_keys(connection, keys)
+            try:
+                async with connection.begin():
+                    yield connection
+            finally:
+                await self._enforce_keys(connection, True)
+
+    async def _enforce_keys(self, connection: AsyncConnection, on: bool) -> None:
+        """Outside a transaction, where alone it takes effect; PostgreSQL's ALTER TABLE has no need of it."""
+        if self.is_sqlite:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            await driver.execute_fetchall(f"PRAGMA foreign_keys = {'ON' if on else 'OFF'}")
 
     async def write(self, groups: Sequence[tuple["Bulk", Sequence[tuple[Any, ...]]]]) -> None:
         """Many rows of several tables in one transaction, durable when it returns.

@@ -44,9 +44,9 @@ async def prepare(db: Database, *, steps: Path | None = None, newest: str = SCHE
 
 
 @asynccontextmanager
-async def alone(db: Database) -> AsyncIterator[AsyncConnection]:
+async def alone(db: Database, *, keys: bool = True) -> AsyncIterator[AsyncConnection]:
     """A write transaction that no other process's start shares; on SQLite that is any."""
-    async with db.connect() as connection:
+    async with db.connect(keys=keys) as connection:
         if not db.is_sqlite:
             await connection.execute(text("SELECT pg_advisory_xact_lock(7305281)"))
         yield connection
@@ -109,7 +109,7 @@ async def upgrade(db: Database, version: str, newest: str, steps: Path) -> None:
         log.info("upgrade", copied_to=str(copy), schema=newest)
         place = f"; a copy of it is {copy}"
     try:
-        async with alone(db) as connection:
+        async with alone(db, keys=False) as connection:
             await connection.run_sync(run_steps, config, newest)
     except Exception as error:
         raise DataError(

@@ -110,12 +110,11 @@ def spellings(character: str) -> list[bytes]:
     if "\x80" <= character <= "\xff":
         raw.add(character.encode("latin-1"))
     units = character.encode("utf-16-be").hex()
-    ways = [re.escape(data) for data in raw]
-    ways += [b"(?i:%b)" % "".join(f"%{byte:02x}" for byte in data).encode() for data in raw]
+    ways = [b"(?i:%b)" % "".join(f"%{byte:02x}" for byte in data).encode() for data in raw]
     ways.append(b"".join(rb"\\(?i:u%b)" % units[i : i + 4].encode() for i in range(0, len(units), 4)))
     ways.append(b"&#(?i:0*%d|x0*%x);" % (ord(character), ord(character)))
     ways += [re.escape(text) for text in ALSO.get(character, ())]
-    return ways
+    return ways + [re.escape(data) for data in raw]  # last: where % is looked for, %25 is taken whole
 
 
 ALSO = {

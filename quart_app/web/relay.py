@@ -170,7 +170,7 @@ class Caller:
         self.refusal: AppError | None = None
         self._receive = receive
         self._send = send
-        self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(2)
+        self._pieces: asyncio.Queue[bytes | None] | None = None
         self._ended = False
         self._loop = asyncio.get_running_loop()
         self._work: asyncio.Task[Any] | None = None
@@ -196,7 +196,7 @@ class Caller:
             yield piece
 
     async def _next_piece(self) -> bytes | None:
-        if self._watch is not None:
+        if self._pieces is not None:
             return await self._pieces.get()
         while not self._ended:
             message = await self._receive()
@@ -218,6 +218,7 @@ class Caller:
         """From now on, or when the call is not over soon, the caller is watched: `work` is cancelled when it goes."""
         self._work, self._stall_seconds = work, stall_seconds
         if at_once:
+            self._pieces = asyncio.Queue(2)
             self._start_watch()
         else:
             self._timer = self._loop.call_later(WATCH_AFTER_SECONDS, self._start_watch)
@@ -227,16 +228,15 @@ class Caller:
         self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
 
     async def _own_receive(self) -> None:
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                self._let_go()
-                return
+        while (message := await self._receive())["type"] != "http.disconnect":
+            if self._pieces is None or self._ended:
+                continue
             if message.get("body"):
                 await self._pieces.put(message["body"])
-            if not message.get("more_body", False) and not self._ended:
+            if not message.get("more_body", False):
                 self._ended = True
                 await self._pieces.put(None)
+        self._let_go()
 
     def _look(self) -> None:
         """Once a second: a caller that has taken nothing for too long is let go."""
