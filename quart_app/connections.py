@@ -17,6 +17,7 @@ from quart_app.models import Connection, Token
 from quart_app.outbound.auth import Auth, NoAuth, OAuth2, Scheme, guarded
 from quart_app.outbound.egress import denied_by
 from quart_app.outbound.headers import HOP_BY_HOP, header_name, header_value, normal
+from quart_app.outbound.redact import MARK
 from quart_app.outbound.target import Policy, Target
 from quart_app.outbound.urls import parse_base
 from quart_app.services import Services
@@ -270,6 +271,7 @@ def target_of(services: Services, row: Connection) -> Target:
         state_reason=row.state_reason,
         credential=guarded(form.auth.credential(), form.auth),
         injected=form.auth.injected() | {normal(name) for name, _ in headers},
+        marks=tuple((name.decode(), MARK) for name in sorted(form.auth.injected())),
     )
 
 

@@ -80,6 +80,7 @@ class Database:
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self.path = Path(url.database or "").absolute() if self.is_sqlite else None
         self.turn = asyncio.Lock()
+        self._driver: Any = None
         if self.path:
             make_private_file(self.path)
             checkpoints = "wal_autocheckpoint = 1000" if serves else "wal_autocheckpoint = 0"
@@ -138,9 +139,16 @@ class Database:
                         await connection.exec_driver_sql(bulk.one, list(rows))
             return
         work = [piece for bulk, rows in groups for piece in bulk.pieces(rows)]
-        async with self.turn, self.writer.connect() as connection:
-            driver: Any = (await connection.get_raw_connection()).driver_connection
-            await driver._execute(write_at_once, driver._conn, work)
+        async with self.turn:
+            if self._driver is None:
+                async with self.writer.connect() as connection:
+                    self._driver = (await connection.get_raw_connection()).driver_connection
+            driver = self._driver
+            try:
+                await driver._execute(write_at_once, driver._conn, work)
+            except BaseException:
+                self._driver = None  # the pool may have made a new one; it costs ten rows to ask it each time
+                raise
 
     def now(self) -> ColumnElement[float]:
         """Seconds since the epoch on the database's own clock, which all processes share: for leases."""

@@ -15,7 +15,6 @@ from quart_app import records, tokens
 from quart_app.errors import AppError, CallFailed
 from quart_app.outbound.auth import Credential
 from quart_app.outbound.client import Answer, AttemptFailed, Outgoing
-from quart_app.outbound.redact import MARK
 from quart_app.outbound.target import Target
 from quart_app.outbound.timings import Timings
 from quart_app.recorder import Record
@@ -62,17 +61,13 @@ class Flight:
             owner=services.process,
             method=outgoing.method,
             url=records.shown_url(self._redactor.url(str(outgoing.url)), target.credential.query),
-            headers=self._shown_headers(),
+            headers=[*self._redactor.headers(outgoing.headers), *target.marks],
         )
         self.record.call["replay_of"] = replay_of
 
     @property
     def _redactor(self) -> Any:
         return self.credential.redactor
-
-    def _shown_headers(self) -> list[tuple[str, str]]:
-        shown: list[tuple[str, str]] = self._redactor.headers(self.outgoing.headers)
-        return shown + [(name.decode(), MARK) for name in sorted(self.target.auth.injected())]
 
     async def depart(self) -> Answer:
         """Sends, and returns when the answer's head is here.
@@ -126,6 +121,7 @@ class Flight:
     async def _attempt_with_new_token(self, refused: Answer) -> None:
         """Once more after a 401, if the body can be sent again and a newer token is to be had."""
         if not isinstance(self.outgoing.body, bytes | None):
+            tokens.refresh_beside(self.services, self.target, self.credential)
             return
         try:
             held = await tokens.refresh(self.services, self.target, after=self.credential.generation)

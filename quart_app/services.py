@@ -150,7 +150,7 @@ async def open_services(settings: Settings, *, serves: bool = False) -> AsyncIte
             stack.enter_context(lock(db.path))
         stack.push_async_callback(db.close)
         await prepare(db)
-        vault = open_vault(settings.sealing_key, key_path(settings))
+        vault = open_vault(settings.sealing_key, key_path(settings), make=await is_new(db))
         installation = await enter(db, vault)
         client = Client()
         stack.push_async_callback(client.close)
@@ -187,6 +187,11 @@ def is_gone(process: str) -> bool:
     """Whether a process of this host, by its name, runs no more; one of another host is not ours to judge."""
     host, _, rest = process.rpartition(":")[0].rpartition(":")
     return host == socket.gethostname() and process.rpartition(":")[2] != started(int(rest))
+
+
+async def is_new(db: Database) -> bool:
+    async with db.session() as session:
+        return await session.get(Installation, 1) is None
 
 
 async def enter(db: Database, vault: Vault) -> Installation:

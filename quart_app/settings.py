@@ -20,8 +20,8 @@ FILE_NAME = "switchboard.toml"
 UNSET = Path()
 
 
-def setting(default: Any, help_: str, parse: Callable[[str], Any]) -> Any:
-    return field(default=default, metadata={"help": help_, "parse": parse})
+def setting(default: Any, help_: str, parse: Callable[[str], Any], *, secret: bool = False) -> Any:
+    return field(default=default, repr=not secret, metadata={"help": help_, "parse": parse})
 
 
 def data_folder(text: str) -> Path:
@@ -62,8 +62,8 @@ def default_data() -> Path:
 class Settings:
     bind: str = setting("127.0.0.1:8000", "Address and port to listen on.", str)
     data: Path = setting(UNSET, "Folder that holds the database, the key and the lock.", data_folder)
-    database_url: str = setting("", "SQLAlchemy URL; empty means switchboard.db in the data folder.", str)
-    sealing_key: str = setting("", "Base64 of the 32-byte sealing key; empty means the key file.", str)
+    database_url: str = setting("", "SQLAlchemy URL; empty means switchboard.db in the data folder.", str, secret=True)
+    sealing_key: str = setting("", "Base64 of the 32-byte sealing key; empty means the key file.", str, secret=True)
     key_file: str = setting("", "File of the sealing key; empty means switchboard.key in the data folder.", str)
     public_url: str = setting("", "URL people reach this server by; empty means http:// and the bind.", str)
     hosts: tuple[str, ...] = setting((), "Further Host names to answer to, separated by commas.", names)

@@ -79,6 +79,12 @@ async def refresh(services: Services, target: Target, *, after: int | None = Non
     return await asyncio.shield(refreshing(services, target, held.generation))
 
 
+def refresh_beside(services: Services, target: Target, refused: Credential) -> None:
+    """A new token for the calls to come, after one that was refused but cannot be sent again."""
+    if target.state == "ready" and refused.generation is not None:
+        refreshing(services, target, refused.generation)
+
+
 def refreshing(services: Services, target: Target, generation: int) -> asyncio.Task[Held]:
     """The one refresh of this connection in this process, begun now if none is on its way."""
     task = services.refreshes.get(target.id)

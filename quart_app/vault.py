@@ -43,7 +43,7 @@ class Vault:
         try:
             place = self._place(table, column, row)
             return self._cipher.decrypt(sealed[5:17], sealed[17:], place).decode()
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             raise DataError(f"{table}.{column} of {row} was changed or moved: it does not open") from None
 
     def fingerprint(self, secret: str) -> str:
@@ -54,13 +54,16 @@ class Vault:
         return "|".join((table, column, row, self.key_id.hex())).encode()
 
 
-def open_vault(key: str, key_file: Path) -> Vault:
-    """The vault of the key given in base64, else of the key file, which is made (0600) when there is none.
+def open_vault(key: str, key_file: Path, *, make: bool = True) -> Vault:
+    """The vault of the key given in base64, else of the key file.
 
-    Raises SettingsError for a key that is none, DataError for a file that others can read.
+    Where there is none it is made (0600) if it may be: a new key opens nothing that an old one sealed. Raises
+    SettingsError for a key that is none, DataError for a file that others can read or that is not there.
     """
     if key:
         return Vault(decode_key(key, "the key given by SWITCHBOARD_SEALING_KEY"))
+    if not make:
+        return Vault(read_key(key_file))
     try:
         handle = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -75,9 +78,16 @@ def open_vault(key: str, key_file: Path) -> Vault:
 
 
 def read_key(path: Path) -> bytes:
-    if path.stat().st_mode & 0o077:
-        raise DataError(f"others can read the key file: chmod 600 {path}")
-    return decode_key(path.read_text("ascii", errors="replace"), str(path))
+    try:
+        if path.stat().st_mode & 0o077:
+            raise DataError(f"others can read the key file: chmod 600 {path}")
+        text = path.read_text("ascii", errors="replace")
+    except OSError as error:
+        raise DataError(
+            f"cannot read the key file {path}: {error.strerror}. Put the right key file back, or give the key as "
+            "SWITCHBOARD_SEALING_KEY; without it what was sealed stays sealed."
+        ) from None
+    return decode_key(text, str(path))
 
 
 def decode_key(text: str, where: str) -> bytes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import quote
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from quart_app.outbound.headers import NAME, NOT_FORWARDED, normal
 from quart_app.outbound.redact import Redactor
@@ -46,6 +46,8 @@ def guarded(credential: Credential, scheme: "Scheme") -> Credential:
 def single_line(text: str) -> str:
     if not text.isprintable() or not text.isascii():
         raise ValueError("must be printable ASCII on one line")
+    if text != text.strip():
+        raise ValueError("must not begin or end with a space")  # HTTP drops it, and records would not know the rest
     return text
 
 
@@ -80,10 +82,10 @@ class ApiKey(Scheme):
 
     @field_validator("name")
     @classmethod
-    def check_name(cls, name: str) -> str:
+    def check_name(cls, name: str, info: ValidationInfo) -> str:
         if not NAME.fullmatch(name.encode()):
             raise ValueError("must be a name without spaces or separators")
-        if name.lower().encode() in NOT_FORWARDED - {b"authorization"}:
+        if info.data.get("place") == "header" and normal(name.encode()) in NOT_FORWARDED - {b"authorization"}:
             raise ValueError("is a header that cannot carry a key")
         return name
 

@@ -224,8 +224,11 @@ def checked(response: PeerResponse, timings: Timings, idle_seconds: float) -> An
     if not 200 <= response.status <= 599:
         response.close()
         raise AttemptFailed("protocol_error", f"The upstream answered with the status {response.status}.")
-    if response.connection is not None and response.connection.protocol is not None:
-        response.connection.protocol.read_timeout = idle_seconds
+    protocol = response.connection.protocol if response.connection is not None else None
+    if protocol is not None:
+        protocol.read_timeout = idle_seconds
+        if protocol.transport is not None and protocol.transport.is_reading():
+            protocol.start_timeout()  # else the next piece still has the time that the first byte had
     timings.peer = response.peer
     return Answer(response, timings)
 

@@ -64,11 +64,11 @@ def token_answer(status: int, body: bytes) -> Issued:
     """The token in an answer. Raises GrantFailed that says what kind of failure it is."""
     try:
         answer = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
         raise GrantFailed(f"The token endpoint answered {status} with something that is not a JSON object.")
-    if "error" in answer or not 200 <= status <= 299:
+    if answer.get("error") or not 200 <= status <= 299:
         raise refused(status, answer)
     return Issued(
         access_token=token_in(answer, "access_token"),

@@ -35,7 +35,8 @@ class Target:
     """A connection, ready to be called.
 
     `credential` is what goes onto each attempt; with the scheme oauth2 it only guards the records, and
-    `tokens.ensure_valid` gives the one to send. `injected` are header names that callers cannot set.
+    `tokens.ensure_valid` gives the one to send. `injected` are header names that callers cannot set, `marks` what a
+    record shows of those that auth sets.
     """
 
     id: str
@@ -48,3 +49,4 @@ class Target:
     state_reason: str | None
     credential: Credential
     injected: frozenset[bytes]
+    marks: tuple[tuple[str, str], ...] = ()

@@ -2,8 +2,8 @@
 
 Both bodies pass as they come. One task owns `receive()`: it feeds the upload and ends the call when the caller has
 gone, because the server drops silently what is sent after that. The end of an answer is held back until its record
-is on disk, so what a caller saw whole is never lost. An upstream that breaks off makes the caller's transfer break
-off as well: it is never given a clean end.
+is on disk, so what a caller saw whole is never lost, and until the upload is all in, as the server would wait for it.
+An upstream that breaks off makes the caller's transfer break off as well: it is never given a clean end.
 """
 
 import asyncio
@@ -22,12 +22,13 @@ from quart_app.outbound.target import Target
 from quart_app.services import Services
 from quart_app.web import access
 from quart_app.web.problems import send_problem
+from quart_app.web.transport import cut, has_left, transport_of
 
 PREFIX = b"/proxy/"
 SMALL_BODY_BYTES = 64 * 1024
 DRAIN_SECONDS = 5.0
 WATCH_AFTER_SECONDS = 0.1
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.5
 GATEWAY = ("X-Switchboard-Source", "gateway")
 UPSTREAM = (b"x-switchboard-source", b"upstream")
 FOR_BROWSERS: Headers = [
@@ -59,8 +60,7 @@ class Relay:
             await self.relay(self.services(), caller)
         except AppError as error:
             if not caller.answered:
-                await send_problem(send, error, [GATEWAY], head=scope["method"] == "HEAD")
-                await caller.drain()
+                await send_problem(caller.send, error, [GATEWAY], head=scope["method"] == "HEAD")
         except CallerGone:
             pass
         finally:
@@ -149,7 +149,8 @@ class Relay:
                         await flight.land()
                 await caller.send({"type": "http.response.body", "body": piece, "more_body": True})
         except CallFailed:
-            return  # without an end, which the server shows by closing the connection
+            caller.break_off(framed=length is not None)
+            return
         await flight.land()
         await caller.send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -172,6 +173,7 @@ class Caller:
         self._send = send
         self._pieces: asyncio.Queue[bytes | None] | None = None
         self._ended = False
+        self._dropping = False
         self._loop = asyncio.get_running_loop()
         self._work: asyncio.Task[Any] | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -229,18 +231,26 @@ class Caller:
 
     async def _own_receive(self) -> None:
         while (message := await self._receive())["type"] != "http.disconnect":
-            if self._pieces is None or self._ended:
+            if self._ended:
                 continue
-            if message.get("body"):
-                await self._pieces.put(message["body"])
-            if not message.get("more_body", False):
-                self._ended = True
-                await self._pieces.put(None)
+            self._ended = not message.get("more_body", False)
+            if self._pieces is not None and not self._dropping:
+                if message.get("body"):
+                    await self._pieces.put(message["body"])
+                if self._ended:
+                    await self._pieces.put(None)
+            if self._dropping and self._ended:
+                return
         self._let_go()
 
     def _look(self) -> None:
-        """Once a second: a caller that has taken nothing for too long is let go."""
-        if self._sending_since is not None and self._loop.time() - self._sending_since > self._stall_seconds:
+        """Now and then: lets go of a caller that has taken nothing for too long, or went while nobody read."""
+        stalled = self._sending_since is not None and self._loop.time() - self._sending_since > self._stall_seconds
+        transport = transport_of(self._send)
+        if transport is not None and (stalled or has_left(transport)):
+            cut(transport)
+            self._let_go()
+        elif stalled:
             self._let_go()
         self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
 
@@ -251,19 +261,36 @@ class Caller:
 
     async def send(self, message: Any) -> None:
         self.answered = True
+        if not message.get("more_body", True) and self.uploads:
+            message = await self._take_in_rest(message)
         self._sending_since = self._loop.time()
         await self._send(message)
         self._sending_since = None
 
-    async def drain(self) -> None:
-        """After an early answer: takes in what is still on its way, for a bounded time, so that nothing leaks."""
-        if self.body_length() == 0:
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_SECONDS):
-                while not self._ended:
-                    message = await self._receive()
-                    self._ended = message["type"] == "http.disconnect" or not message.get("more_body", False)
+    async def _take_in_rest(self, last: Any) -> Any:
+        """Before the end of an early answer: drops what is still being sent, for a bounded time; returns the end.
+
+        The server waits for us to take it, and a caller that sends all before it reads would find its connection
+        reset, and no answer.
+        """
+        await self._send(last | {"more_body": True})
+        self._dropping, self._work = True, None
+        if self._watch is None:
+            self._start_watch()
+        while self._pieces is not None and not self._pieces.empty():
+            self._pieces.get_nowait()
+        assert self._watch is not None
+        await asyncio.wait({self._watch}, timeout=DRAIN_SECONDS)
+        return {"type": "http.response.body", "body": b"", "more_body": False}
+
+    def break_off(self, *, framed: bool) -> None:
+        """Lets the caller see that the answer is not whole: the server closes the connection once we are done.
+
+        To HTTP/1.0 that would be the end of an answer without a length, so there the connection is reset.
+        """
+        transport = transport_of(self._send)
+        if transport is not None and not framed and self.scope["http_version"] == "1.0":
+            cut(transport)
 
     def close(self) -> None:
         self._work = None
