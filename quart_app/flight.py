@@ -48,6 +48,7 @@ class Flight:
         self.began = time.perf_counter()
         self.waited_seconds = 0.0
         self.settled = False
+        self._refusal: AppError | None = None
         self._holds_slot = False
         self._attempt_timings: Timings | None = None
         cap = target.policy.record_bytes if target.policy.record_bodies else 0
@@ -82,6 +83,8 @@ class Flight:
             assert self.answer is not None
             return self.answer
         except (AttemptFailed, CallFailed) as error:
+            if self._refusal is not None:
+                raise await self._refused(self._refusal) from None
             reason = error.reason if isinstance(error, AttemptFailed) else error.code
             raise await self.fail(reason, error.detail) from None
         except asyncio.CancelledError:
@@ -150,9 +153,19 @@ class Flight:
         self.waited_seconds = 0.0
 
     async def _copying(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async for piece in body:
-            self.sent.add(piece)
-            yield piece
+        try:
+            async for piece in body:
+                self.sent.add(piece)
+                yield piece
+        except AppError as error:
+            self._refusal = error  # the engine, which reads this, would make a broken connection of it
+            raise
+
+    async def _refused(self, refusal: AppError) -> AppError:
+        """The body turned out to be too large on its way: on record as that; returns the error to raise."""
+        await self._settle("failed", "too_large", refusal.detail)
+        refusal.headers.append(("X-Switchboard-Call", self.id))
+        return refusal
 
     def take_rest(self) -> bytes | None:
         """The rest of the answer if it is here already, noted; None when it has to be read."""
@@ -184,10 +197,10 @@ class Flight:
         error.headers.append(("X-Switchboard-Call", self.id))
         return error
 
-    def abandon(self) -> None:
-        """The caller went away: lets go of the upstream at once and records it, without waiting."""
+    def abandon(self, detail: str = "The caller went away.") -> None:
+        """Nobody waits for the answer any more: lets go of the upstream at once and records it, without waiting."""
         if not self.settled:
-            self._close("cancelled", None, "The caller went away.")
+            self._close("cancelled", None, detail)
             self.services.recorder.put(self.record)
 
     async def _settle(self, state: str, reason: str | None, detail: str | None) -> bool:

@@ -1,6 +1,7 @@
 """History: every call on record, found again and shown."""
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from quart_app.models import Attempt, Body, Call
 from quart_app.recorder import Record, unpacked
 from quart_app.records import TEXTUAL
 
+ID = re.compile(r"[0-9a-f-]{36}")
 STATES = ("sending", "done", "failed", "cancelled", "interrupted")
 ORIGINS = ("console", "api", "proxy", "run", "token")
 
@@ -110,7 +112,7 @@ async def get(session: AsyncSession, call_id: str) -> dict[str, Any]:
 
 async def find(session: AsyncSession, call_id: str) -> Call:
     """Raises NotFound `unknown_call`."""
-    row = await session.get(Call, call_id) if len(call_id) == 36 and call_id.isascii() else None
+    row = await session.get(Call, call_id) if ID.fullmatch(call_id) else None
     if row is None:
         raise NotFound("unknown_call", "There is no call of this id.")
     return row

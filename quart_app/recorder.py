@@ -18,7 +18,6 @@ from operator import itemgetter
 from typing import Any
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from quart_app.db import Bulk, Database
 from quart_app.models import Attempt, Body, Call
@@ -74,9 +73,13 @@ class Recorder:
         Waits for room first when too many records wait already. A caller that is cancelled loses nothing:
         the record is written all the same.
         """
-        while len(self._waiting) >= self._entries and not self.failing:
-            self._room.clear()
-            await self._room.wait()
+        try:
+            while len(self._waiting) >= self._entries and not self.failing:
+                self._room.clear()
+                await self._room.wait()
+        except asyncio.CancelledError:
+            self.put(record)
+            raise
         return await self.put(record)
 
     def put(self, record: Record) -> asyncio.Future[bool]:
@@ -104,23 +107,29 @@ class Recorder:
 
     async def _run(self) -> None:
         tries_left = 6
+        alone = 0  # how many come one by one, because one of them cannot be kept
         while self._waiting or not self._closing:
             if not self._waiting:
                 self._arrived.clear()
                 await self._arrived.wait()
                 continue
-            group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
-            if await self._commit([record for record, _ in group]):
-                self._release(group)
+            group = [self._waiting.popleft() for _ in range(min(1 if alone else GROUP, len(self._waiting)))]
+            error = await self._commit([record for record, _ in group])
+            if error is None or (len(group) == 1 and is_of_data(error)):
+                alone = max(0, alone - 1)
+                self._release(group, error)
                 continue
             self._waiting.extendleft(reversed(group))
-            self._release_unwritten()
+            if is_of_data(error):
+                alone = len(group)
+                continue
+            self._fail(error)
             if self._closing and not (tries_left := tries_left - 1):
                 log.error("records_lost_at_shutdown", count=len(self._waiting))
                 return
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _commit(self, records: Sequence[Record]) -> bool:
+    async def _commit(self, records: Sequence[Record]) -> Exception | None:
         bodies = {hashed: content for record in records for hashed, content in record.bodies.items()}
         latest = {record.call["id"]: record.call for record in records}
         attempts = [attempt for record in records for attempt in record.attempts]
@@ -133,30 +142,44 @@ class Recorder:
                     (self._attempts, list(map(attempt_row, attempts))),
                 ]
             )
-        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-            if not self.failing:
-                log.error("record_failed", kind=type(error).__name__, waiting=len(self._waiting) + len(records))
-            self.failing = f"records cannot be written since {time.strftime('%H:%M:%S', time.gmtime())} UTC"
-            return False
+        except Exception as error:
+            return error
         if self.failing:
             log.info("record_recovered", written=len(records))
         self.failing = None
-        return True
+        return None
 
-    def _release(self, group: list[tuple[Record, asyncio.Future[bool]]]) -> None:
+    def _release(self, group: list[tuple[Record, asyncio.Future[bool]]], error: Exception | None) -> None:
+        """Lets the waiters go on: their records are on disk or, with an error, can never be."""
         for record, done in group:
             if not done.done():
-                done.set_result(True)
+                done.set_result(error is None)
+            if error is not None:
+                self.dropped += 1
+                log.error("record_given_up", kind=type(error).__name__, call=record.call["id"])
+                continue
             with suppress(Exception):
                 self._written(record)
         if len(self._waiting) < self._entries:
             self._room.set()
 
-    def _release_unwritten(self) -> None:
+    def _fail(self, error: Exception) -> None:
+        """Nothing can be written now: says so, and lets all waiters go on without."""
+        if not self.failing:
+            log.error("record_failed", kind=type(error).__name__, waiting=len(self._waiting))
+            self.failing = f"records cannot be written since {time.strftime('%H:%M:%S', time.gmtime())} UTC"
         for _, done in self._waiting:
             if not done.done():
                 done.set_result(False)
         self._room.set()
+
+
+def is_of_data(error: Exception) -> bool:
+    """Whether it is a value that no database takes, rather than the database that fails (SQLSTATE classes 22, 23)."""
+    inner = getattr(error, "orig", None) or error
+    state = getattr(inner, "sqlstate", None) or ""
+    kinds = (ValueError, OverflowError, sqlite3.IntegrityError)
+    return state[:2] in ("22", "23") or isinstance(inner, kinds) or isinstance(inner.__cause__, kinds)
 
 
 def packed(content: bytes) -> tuple[str, bytes]:

@@ -200,15 +200,15 @@ async def enter(db: Database, vault: Vault) -> Installation:
     async with db.begin() as session:
         row = await session.get(Installation, 1, with_for_update=True)
         if row is None:
-            row = Installation(
+            first = db.insert(Installation).values(
                 id=1,
                 instance_id=secrets.token_hex(8),
                 revision=0,
                 sealed_canary=vault.seal("canary", **place),
                 created_at=time.time(),
             )
-            session.add(row)
-            return row
+            await session.execute(first.on_conflict_do_nothing())  # another process may be the first one
+            row = await session.get_one(Installation, 1)
     try:
         vault.unseal(row.sealed_canary, **place)
     except DataError as error:

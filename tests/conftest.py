@@ -13,6 +13,8 @@ import uvloop
 from quart import Quart
 
 from quart_app import accounts, create_app
+from quart_app.db import Database, parse_url
+from quart_app.migrations import prepare
 from quart_app.services import Services, open_services
 from quart_app.settings import Settings, load_settings
 from tests.postgres import PostgresServer
@@ -48,6 +50,22 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str) -> Settings:
     return load_settings({"data": str(tmp_path / "data"), "database_url": database_url}, {})
+
+
+@pytest.fixture
+async def empty_db(settings: Settings) -> AsyncIterator[Database]:
+    """A database without tables."""
+    url, _ = parse_url(settings.database_url, settings.sqlite_path)
+    made = Database(url, serves=True)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def db(empty_db: Database) -> Database:
+    """A database with its tables and without rows."""
+    await prepare(empty_db)
+    return empty_db
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ aiohttp is told to follow no redirect, keep no cookie, heed no environment, deco
 switch `_retry_connection`, never to send again by itself: each attempt is one the caller of this module made.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import aiohttp
@@ -20,6 +21,7 @@ from quart_app.outbound.headers import Headers
 from quart_app.outbound.limits import Slots
 from quart_app.outbound.target import Target
 from quart_app.outbound.timings import TimedConnector, TimedContext, Timings, current
+from quart_app.outbound.wire import PeerResponse, Wire
 
 SEND_BUFFER_BYTES = 64 * 1024
 KEEPALIVE_SECONDS = 30
@@ -49,20 +51,10 @@ class Outgoing:
     length: int | None = None
 
 
-class PeerResponse(aiohttp.ClientResponse):
-    """A response that knows where it came from, also after its connection went back to the pool."""
-
-    peer: Any = None
-
-    def start(self, connection: Any) -> Any:
-        self.peer = connection.transport.get_extra_info("peername")
-        return super().start(connection)
-
-
 class Answer:
     """An upstream's answer whose head is here and whose body is still on its way."""
 
-    def __init__(self, response: aiohttp.ClientResponse, timings: Timings) -> None:
+    def __init__(self, response: PeerResponse, timings: Timings) -> None:
         self.response = response
         self.status = response.status
         self.headers: tuple[tuple[bytes, bytes], ...] = response.raw_headers
@@ -71,16 +63,19 @@ class Answer:
     def rest(self) -> bytes | None:
         """The rest of the body if all of it is here already, else None. Waits for nothing."""
         content = self.response.content
-        if not content.is_eof() or content.exception() is not None:
+        if not content.is_eof() or content.exception() is not None or self.response.broken:
             return None
         return content.read_nowait()
 
     async def read(self) -> bytes:
         """The next piece as it came, empty at the end. Raises AttemptFailed."""
         try:
-            return await self.response.content.readany()
+            piece = await self.response.content.readany()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise explain(error, answering=True) from None
+        if not piece and self.response.broken:
+            raise AttemptFailed("reset", "The upstream broke the connection in the middle of its answer.")
+        return piece
 
     @property
     def length(self) -> int | None:
@@ -176,6 +171,7 @@ class Client:
             ttl_dns_cache=DNS_CACHE_SECONDS,
             socket_factory=socket_factory(allow_private=allow_private),
         )
+        connector._factory = partial(Wire, asyncio.get_running_loop())
         session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -9,6 +9,8 @@ from typing import Any
 import aiohttp
 from aiohttp.tracing import Trace
 
+from quart_app.outbound.sockets import cut
+
 current: ContextVar["Timings | None"] = ContextVar("current", default=None)
 
 
@@ -99,6 +101,16 @@ class TimedConnector(aiohttp.TCPConnector):
         if timings is not None:
             timings.connected = time.perf_counter()
         return made
+
+    def _release(self, key: Any, protocol: Any, *, should_close: bool = False) -> None:
+        """Cuts a connection that is given up with some of a request unsent.
+
+        Its close would wait until the upstream has taken that, which one that stands still never does.
+        """
+        transport = protocol.transport
+        super()._release(key, protocol, should_close=should_close)
+        if transport is not None and transport.is_closing() and transport.get_write_buffer_size():
+            cut(transport)
 
 
 def note(moment: str) -> Any:

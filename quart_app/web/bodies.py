@@ -14,12 +14,17 @@ MOST_KEYS = 100_000
 LONGEST_NUMBER = 400
 
 
-async def read_json(request: Request) -> Any:
-    """The request's body. Raises Invalid with what is wrong with it, AppError 413 and 415."""
+async def read_json(request: Request, *, optional: bool = False) -> Any:
+    """The request's body, None for one that is `optional` and not there.
+
+    Raises Invalid with what is wrong with it, AppError 413 and 415.
+    """
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise AppError(415, "unsupported_encoding", "Send the body without Content-Encoding.")
     data = await request.get_data(cache=False)
     assert isinstance(data, bytes)
+    if not data and optional:
+        return None
     if not data:
         raise Invalid("body_required", "This needs a JSON body.")
     media_type = (request.content_type or "").partition(";")[0].strip().lower()

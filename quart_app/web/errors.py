@@ -20,6 +20,7 @@ CODES = {
     408: ("request_timeout", "The body took too long to come."),
     413: ("body_too_large", "The body is larger than this server takes."),
     415: ("unsupported_media_type", "This media type is not taken here."),
+    500: ("internal_error", "Something went wrong here; the log says where."),
 }
 
 
@@ -48,11 +49,15 @@ async def on_http_error(error: HTTPException) -> Any:
 
 
 async def on_unforeseen(error: Exception) -> Response:
-    """Logged by place and kind only: an exception's text may hold what must not be written down."""
+    log_unforeseen(error, request.endpoint)
+    return await on_app_error(AppError(500, *CODES[500]))
+
+
+def log_unforeseen(error: Exception, endpoint: str | None) -> None:
+    """By place and kind only: an exception's text may hold what must not be written down."""
     frames = traceback.extract_tb(error.__traceback__)[-4:]
     places = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
-    log.error("unforeseen", kind=type(error).__name__, at=places, endpoint=request.endpoint)
-    return await on_app_error(AppError(500, "internal_error", "Something went wrong here; the log says where."))
+    log.error("unforeseen", kind=type(error).__name__, at=places, endpoint=endpoint)
 
 
 def wants_page() -> bool:

@@ -60,11 +60,10 @@ def attachment(content: bytes, media_type: str | None, name: str) -> Response:
 
 async def post_replay(services: Services, who: Who, call_id: str) -> Response:
     """Send a recorded call again, with changes if any are given."""
-    has_body = bool(request.content_length) or "Transfer-Encoding" in request.headers
-    changes = await read_json(request) if has_body else {}
-    if not isinstance(changes, dict):
+    changes = await read_json(request, optional=True)
+    if not isinstance(changes, dict | None):
         raise AppError(422, "invalid_input", "Changes are an object with parts of a call.")
-    sent = await calls.replay(services, call_id, changes, origin=origin(who), actor=who.actor)
+    sent = await calls.replay(services, call_id, changes or {}, origin=origin(who), actor=who.actor)
     return answer(sent.view(), 201, {"Location": f"/api/calls/{sent.call['id']}"})
 
 

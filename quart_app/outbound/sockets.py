@@ -1,0 +1,27 @@
+"""What a transport does not offer: to see without reading that the other side has left, and to reset."""
+
+import select
+import socket
+import struct
+from typing import Any
+
+LEFT = getattr(select, "POLLRDHUP", 0x2000)
+NO_LINGER = struct.pack("ii", 1, 0)
+
+
+def has_left(transport: Any) -> bool:
+    """Whether the other side has closed, also where what it sent before that is still unread."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        return True
+    poll = select.poll()
+    poll.register(sock.fileno(), LEFT)
+    return bool(poll.poll(0))
+
+
+def cut(transport: Any) -> None:
+    """Resets the connection (RFC 9293 §3.10.5): at once, whatever is unsent, and never mistaken for an end."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.fileno() >= 0:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+    transport.abort()

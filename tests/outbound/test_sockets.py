@@ -1,0 +1,71 @@
+"""Real sockets on loopback: who has left, and what a cut looks like from the other side."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from quart_app.outbound.sockets import cut, has_left
+
+End = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@asynccontextmanager
+async def pair() -> AsyncIterator[tuple[End, End]]:
+    """Both ends of a connection."""
+    accepted: asyncio.Future[End] = asyncio.get_running_loop().create_future()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.set_result((reader, writer))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    async with server:
+        host, port = server.sockets[0].getsockname()
+        near = await asyncio.open_connection(host, port)
+        far = await accepted
+        try:
+            yield near, far
+        finally:
+            near[1].transport.abort()
+            far[1].transport.abort()
+
+
+async def test_one_that_is_there_has_not_left() -> None:
+    async with pair() as ((_, near), (_, far)):
+        far.write(b"hello")
+        await asyncio.sleep(0.01)
+        assert not has_left(near.transport)
+
+
+@pytest.mark.parametrize("hard", [False, True], ids=["closed", "cut"])
+async def test_one_that_has_left_is_seen_before_what_it_sent_is_read(*, hard: bool) -> None:
+    async with pair() as ((_, near), (_, far)):
+        near.transport.pause_reading()  # type: ignore[attr-defined]
+        far.write(b"hello")
+        await asyncio.sleep(0.01)
+        if hard:
+            cut(far.transport)
+        else:
+            far.close()
+        await asyncio.sleep(0.01)
+        assert has_left(near.transport)
+
+
+async def test_a_connection_of_ours_that_is_closed_has_been_left() -> None:
+    async with pair() as ((_, near), _):
+        near.transport.abort()
+        await asyncio.sleep(0)
+        assert has_left(near.transport)
+
+
+async def test_a_cut_is_a_reset_to_the_other_side_also_with_much_unsent() -> None:
+    async with pair() as ((reader, near), (_, far)):
+        near.transport.pause_reading()  # type: ignore[attr-defined]
+        far.write(b"x" * 64 * 1024**2)
+        assert far.transport.get_write_buffer_size()
+        cut(far.transport)
+        await asyncio.sleep(0.01)
+        near.transport.resume_reading()  # type: ignore[attr-defined]
+        with pytest.raises(ConnectionResetError):
+            await reader.read()

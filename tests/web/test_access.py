@@ -1,0 +1,352 @@
+"""Who may what: every route's rule, keys and their scopes, sign-ins, and what a browser's request must show."""
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from quart import Quart
+from sqlalchemy import select
+
+from quart_app import accounts, create_app
+from quart_app.models import Key, SignIn, SignInLink
+from quart_app.services import Services
+from quart_app.settings import load_settings
+from quart_app.web import ROUTES
+from quart_app.web.access import CALL, MANAGE, PAGE, PERSON, PUBLIC, READ, SIGN_IN, SIGNED_IN, Rule, cookie_of
+from tests.conftest import ALL_SCOPES
+from tests.upstream import Upstream
+from tests.web.conftest import OWN_PAGE, Asker, KeyMaker, problem_in
+
+RULES: dict[str, Rule] = {
+    "GET /": PUBLIC,
+    "GET /sign-in": PUBLIC,
+    "GET /connections": PAGE,
+    "GET /send": PAGE,
+    "GET /history": PAGE,
+    "GET /history/<call_id>": PAGE,
+    "GET /docs": PUBLIC,
+    "GET /docs/<name>": PUBLIC,
+    "GET /static/<digest>/<path:name>": PUBLIC,
+    "POST /api/sign-ins": SIGN_IN,
+    "GET /api/sign-ins/current": SIGNED_IN,
+    "DELETE /api/sign-ins/current": PERSON,
+    "GET /api/connections": READ,
+    "POST /api/connections": MANAGE,
+    "GET /api/connections/<name>": READ,
+    "PATCH /api/connections/<name>": MANAGE,
+    "DELETE /api/connections/<name>": MANAGE,
+    "POST /api/connections/<name>/checks": CALL,
+    "POST /api/connections/<name>/token-refreshes": MANAGE,
+    "GET /_token_refresh": MANAGE,
+    "POST /api/calls": CALL,
+    "GET /api/calls": READ,
+    "GET /api/calls/<call_id>": READ,
+    "GET /api/calls/<call_id>/request-body": READ,
+    "GET /api/calls/<call_id>/response-body": READ,
+    "POST /api/calls/<call_id>/replays": CALL,
+    "POST /api/batches": CALL,
+    "GET /api/events": READ,
+    "GET /api/openapi.json": PUBLIC,
+    "GET /healthz": PUBLIC,
+    "GET /readyz": PUBLIC,
+}
+"""Written down a second time on purpose: whoever adds a route says here who may take it."""
+
+MAY: dict[Rule, set[str]] = {
+    PUBLIC: {"nobody", "read", "call", "manage", "person"},
+    SIGN_IN: {"nobody", "read", "call", "manage", "person"},
+    PAGE: {"person"},
+    SIGNED_IN: {"person"},
+    PERSON: {"person"},
+    READ: {"read", "person"},
+    CALL: {"call", "person"},
+    MANAGE: {"manage", "person"},
+}
+
+
+def test_every_route_has_the_access_rule_that_is_written_down_for_it() -> None:
+    assert {f"{route.method} {route.path}": route.rule for route in ROUTES} == RULES
+
+
+async def test_each_may_do_what_the_table_says_and_nothing_else(nobody: Asker, person: Asker, key_of: KeyMaker) -> None:
+    askers = {scope: await key_of(scope) for scope in ALL_SCOPES}
+    askers |= {"nobody": Asker(nobody.app, OWN_PAGE), "person": person}
+    signs_out = "DELETE /api/sign-ins/current"
+    for name in sorted(RULES, key=lambda name: name == signs_out):
+        method, path = name.split()
+        method = "HEAD" if path == "/api/events" else method
+        for who, asker in askers.items():
+            answer = await asker.ask(method, re.sub(r"<[^>]+>", "x", path))
+            led_away = path != "/" and answer.headers.get("Location") == "/sign-in"
+            assert (led_away or answer.status_code in (401, 403)) == (who not in MAY[RULES[name]]), f"{who}: {name}"
+
+
+async def test_home_leads_a_person_to_the_connections_and_anyone_else_to_the_sign_in(
+    nobody: Asker, person: Asker
+) -> None:
+    assert (await nobody.get("/")).headers["Location"] == "/sign-in"
+    assert (await person.get("/")).headers["Location"] == "/connections"
+
+
+async def test_the_proxy_takes_a_key_with_the_scope_call_in_either_header(
+    app: Quart, running: Services, program: Asker, key_of: KeyMaker, upstream: Upstream
+) -> None:
+    await add(program, upstream)
+    key = program.headers["Authorization"].removeprefix("Bearer ")
+    for headers in ({"Authorization": f"bearer {key}"}, {"X-Switchboard-Key": key, "Authorization": "Basic theirs"}):
+        assert (await Asker(app, headers).get("/proxy/orders/x")).status_code == 200
+    refused = await (await key_of("read", "manage")).get("/proxy/orders/x")
+    await problem_in(refused, 403, "insufficient_scope")
+    assert refused.headers["X-Switchboard-Source"] == "gateway"
+    nothing = await Asker(app).get("/proxy/orders/x")
+    await problem_in(nothing, 403, "cross_origin")
+    await problem_in(await Asker(app, OWN_PAGE).get("/proxy/orders/x"), 401, "sign_in_required")
+    assert len(upstream.seen) == 2
+    assert all(seen.header("authorization") is None for seen in upstream.seen)
+
+
+async def test_the_second_key_header_counts_for_the_proxy_only(program: Asker) -> None:
+    key = program.headers["Authorization"].removeprefix("Bearer ")
+    await problem_in(await Asker(program.app, {"X-Switchboard-Key": key}).get("/api/calls"), 401, "sign_in_required")
+
+
+async def test_a_revoked_key_is_refused_at_once_though_it_was_known(key_of: KeyMaker, running: Services) -> None:
+    asker = await key_of("read")
+    assert (await asker.get("/api/calls")).status_code == 200
+    await accounts.revoke_key(running, asker.headers["Authorization"].split("_")[1])
+    await problem_in(await asker.get("/api/calls"), 401, "invalid_key")
+
+
+async def test_a_key_is_good_until_it_expires(key_of: KeyMaker, running: Services) -> None:
+    asker = await key_of("read")
+    async with running.change() as session:
+        row = await session.get_one(Key, asker.headers["Authorization"].split("_")[1])
+        row.expires_at = running.clock() + 60
+    assert (await asker.get("/api/calls")).status_code == 200
+    now = running.clock()
+    running.clock = lambda: now + 61
+    await problem_in(await asker.get("/api/calls"), 401, "invalid_key")
+
+
+async def test_a_key_that_is_one_letter_off_is_refused(program: Asker) -> None:
+    key = program.headers["Authorization"]
+    for wrong in (key[:-1] + ("0" if key[-1] != "0" else "1"), key[:25] + "x" + key[26:], key + "0", key.upper()):
+        await problem_in(await Asker(program.app, {"Authorization": wrong}).get("/api/calls"), 401, "invalid_key")
+
+
+async def test_a_cookie_and_a_key_together_are_refused_whatever_either_is_worth(person: Asker, program: Asker) -> None:
+    for cookie in (person.headers["Cookie"], person.headers["Cookie"][:-3] + "xxx"):
+        for path in ("/api/calls", "/connections", "/proxy/orders/x"):
+            answer = await program.get(path, headers={"Cookie": cookie})
+            await problem_in(answer, 400, "two_credentials")
+    other = await program.get("/api/calls", headers={"Cookie": "theme=dark; switchboard-1=x"})
+    assert other.status_code == 200
+
+
+GOOD_ORIGINS = [
+    {"Sec-Fetch-Site": "same-origin"},
+    {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost"},
+    {"Origin": "http://localhost"},
+    {"Origin": "https://localhost"},
+    {"Referer": "http://localhost/connections"},
+]
+BAD_ORIGINS = [
+    {},
+    {"Sec-Fetch-Site": "none"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-origin", "Origin": "http://evil.example"},
+    {"Origin": "null"},
+    {"Origin": ""},
+    {"Origin": "http://localhost.evil.example"},
+    {"Origin": "http://localhost:8001"},
+    {"Origin": "http://evil.example", "Referer": "http://localhost/"},
+    {"Referer": "http://localhost@evil.example/"},
+    {"Referer": "http://evil.example/?http://localhost/"},
+    {"Referer": "localhost"},
+]
+
+
+async def test_what_acts_needs_our_own_page_and_the_scripts_own_header(person: Asker) -> None:
+    cookie = {"Cookie": person.headers["Cookie"]}
+    browser, script = Asker(person.app, cookie), {"X-Requested-By": "switchboard"}
+    for headers in BAD_ORIGINS:
+        await problem_in(await browser.post("/api/calls", headers=headers | script, json={}), 403, "cross_origin")
+    for headers in GOOD_ORIGINS:
+        assert (await browser.post("/api/calls", headers=headers | script, json={})).status_code == 422, headers
+        for wrong in ({}, {"X-Requested-By": ""}, {"X-Requested-By": "XMLHttpRequest"}):
+            answer = await browser.post("/api/calls", headers=headers | wrong, json={})
+            await problem_in(answer, 403, "requested_by_required")
+
+
+async def test_a_get_that_acts_is_protected_as_a_post_is(person: Asker) -> None:
+    browser = Asker(person.app, {"Cookie": person.headers["Cookie"]})
+    for path in ("/_token_refresh?connection=orders", "/proxy/orders/x"):
+        await problem_in(await browser.get(path, headers={"Sec-Fetch-Site": "cross-site"}), 403, "cross_origin")
+        await problem_in(await browser.get(path), 403, "cross_origin")
+
+
+async def test_reading_needs_no_origin_and_tells_other_origins_nothing(person: Asker) -> None:
+    browser = Asker(person.app, {"Cookie": person.headers["Cookie"]})
+    answer = await browser.get("/api/calls", headers={"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"})
+    assert answer.status_code == 200
+    assert "access-control-" not in str(answer.headers).lower()
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+async def test_the_proxy_answers_a_browser_only_for_fetch(person: Asker, program: Asker, upstream: Upstream) -> None:
+    await add(program, upstream)
+    for dest in (None, "empty"):
+        answer = await person.get("/proxy/orders/x", headers={"Sec-Fetch-Dest": dest})
+        assert answer.status_code == 200, dest
+        assert answer.headers["Content-Security-Policy"].startswith("sandbox")
+    seen = len(upstream.seen)
+    for dest in (
+        "document",
+        "iframe",
+        "script",
+        "style",
+        "image",
+        "worker",
+        "serviceworker",
+        "object",
+        "embed",
+        "font",
+    ):
+        answer = await person.get("/proxy/orders/x", headers={"Sec-Fetch-Dest": dest})
+        await problem_in(answer, 403, "navigation_not_allowed")
+        assert (await program.get("/proxy/orders/x", headers={"Sec-Fetch-Dest": dest})).status_code == 200
+    assert len(upstream.seen) == seen + 10
+
+
+# --- signing in and out
+
+
+async def sign_in(app: Quart, token: str, **headers: str) -> Any:
+    return await Asker(app, OWN_PAGE).post("/api/sign-ins", json={"token": token}, headers=headers)
+
+
+async def test_a_link_signs_in_once(app: Quart, running: Services) -> None:
+    token = await accounts.create_link(running)
+    first = await sign_in(app, token)
+    assert first.status_code == 201
+    assert await first.get_json() == {"account": {"name": "admin"}}
+    refused = await sign_in(app, token)
+    await problem_in(refused, 401, "invalid_link")
+    assert "Set-Cookie" not in refused.headers
+
+
+async def test_of_many_who_use_one_link_at_once_one_is_in(app: Quart, running: Services) -> None:
+    token = await accounts.create_link(running)
+    answers = await asyncio.gather(*(sign_in(app, token) for _ in range(8)))
+    assert sorted(answer.status_code for answer in answers) == [201] + [401] * 7
+    assert await accounts.count(running) == 1
+
+
+async def test_of_two_first_links_only_one_makes_an_account(app: Quart, running: Services) -> None:
+    tokens = [await accounts.create_link(running) for _ in range(2)]
+    answers = [await sign_in(app, token) for token in tokens]
+    assert [answer.status_code for answer in answers] == [201, 401]
+    assert await accounts.count(running) == 1
+
+
+async def test_a_link_is_good_for_its_minutes(app: Quart, running: Services) -> None:
+    now = running.clock()
+    tokens = [await accounts.create_link(running) for _ in range(2)]
+    running.clock = lambda: now + 15 * 60 + 1
+    await problem_in(await sign_in(app, tokens[0]), 401, "invalid_link")
+    running.clock = lambda: now + 15 * 60 - 1
+    assert (await sign_in(app, tokens[1])).status_code == 201
+
+
+async def test_a_token_that_is_none_signs_nobody_in(app: Quart) -> None:
+    for token in ("x", "x" * 200, "é", "' OR 1=1 --"):
+        await problem_in(await sign_in(app, token), 401, "invalid_link")
+
+
+async def test_a_link_is_not_used_up_by_a_foreign_page(app: Quart, running: Services) -> None:
+    token = await accounts.create_link(running)
+    foreign = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+    await problem_in(await sign_in(app, token, **foreign), 403, "cross_origin")
+    assert (await sign_in(app, token)).status_code == 201
+
+
+async def test_the_cookie_is_for_this_host_and_no_script(app: Quart, running: Services) -> None:
+    answer = await sign_in(app, await accounts.create_link(running))
+    value, *flags = answer.headers["Set-Cookie"].split("; ")
+    assert value.startswith("switchboard-8000=")
+    assert len(value.partition("=")[2]) >= 43
+    assert set(flags) >= {"HttpOnly", "SameSite=Strict", "Path=/", f"Max-Age={336 * 3600}"}
+    assert not {flag for flag in flags if flag.startswith("Domain")}
+
+
+async def test_over_tls_the_cookie_is_secure_and_pinned_to_the_host(tmp_path: Path) -> None:
+    public = {"data": str(tmp_path / "data"), "public_url": "https://switchboard.example/"}
+    app = create_app(load_settings(public, {}))
+    async with app.test_app():
+        token = await accounts.create_link(app.extensions["services"][0])
+        answer = await sign_in(app, token, Host="switchboard.example", Origin="https://switchboard.example")
+        assert answer.status_code == 201
+        value, *flags = answer.headers["Set-Cookie"].split("; ")
+        assert value.startswith("__Host-switchboard=")
+        assert {"Secure", "HttpOnly", "SameSite=Strict", "Path=/"} <= set(flags)
+
+
+async def test_the_database_holds_neither_cookie_nor_link_nor_key(app: Quart, running: Services) -> None:
+    token = await accounts.create_link(running)
+    cookie = (await sign_in(app, token)).headers["Set-Cookie"].partition("=")[2].partition(";")[0]
+    key = await accounts.create_key(running, "test")
+    async with running.db.session() as session:
+        rows = [str(vars(row)) for table in (SignInLink, SignIn, Key) for row in await session.scalars(select(table))]
+    assert len(rows) == 4, "the link of the first run, ours, the sign-in and the key"
+    assert not [secret for secret in (token, cookie, key.split("_")[2]) if secret in "".join(rows)]
+
+
+async def test_signing_out_ends_the_session_on_the_server_and_no_other(person: Asker, running: Services) -> None:
+    cookie, _ = await accounts.sign_in(running, await accounts.create_link(running, "admin"), "another browser")
+    other = Asker(person.app, person.headers | {"Cookie": f"switchboard-8000={cookie}"})
+    assert (await person.get("/api/sign-ins/current")).status_code == 200
+    answer = await person.ask("DELETE", "/api/sign-ins/current")
+    assert answer.status_code == 204
+    assert "Max-Age=0" in answer.headers["Set-Cookie"]
+    await problem_in(await person.get("/api/sign-ins/current"), 401, "sign_in_required")
+    assert await (await other.get("/api/sign-ins/current")).get_json() == {"account": {"name": "admin"}}
+
+
+async def test_a_sign_in_ends_after_its_hours(person: Asker, running: Services) -> None:
+    assert (await person.get("/api/calls")).status_code == 200
+    now = running.clock()
+    running.clock = lambda: now + 336 * 3600 + 1
+    await problem_in(await person.get("/api/calls"), 401, "sign_in_required")
+
+
+async def test_signing_in_never_takes_over_a_cookie_that_was_there(app: Quart, running: Services) -> None:
+    answer = await sign_in(app, await accounts.create_link(running), Cookie="switchboard-8000=chosen-by-someone")
+    assert answer.status_code == 201
+    assert "chosen-by-someone" not in answer.headers["Set-Cookie"]
+    await problem_in(
+        await Asker(app, {"Cookie": "switchboard-8000=chosen-by-someone"}).get("/api/calls"), 401, "sign_in_required"
+    )
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("a=1; s=x; b=2", "x"),
+        ("s=", ""),
+        ("", None),
+        ("t=x", None),
+        ('s="quoted"', "quoted"),
+        ("s=x; s=y", "y"),
+        ("\x01;=", None),
+    ],
+)
+def test_a_cookie_is_found_among_others_and_rubbish(header: str, value: str | None) -> None:
+    assert cookie_of(header, "s") == value
+
+
+async def add(program: Asker, upstream: Upstream) -> None:
+    form = {"name": "orders", "base_url": upstream.url, "policy": {"allow_private": True}}
+    assert (await program.post("/api/connections", json=form)).status_code == 201
