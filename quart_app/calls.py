@@ -53,7 +53,7 @@ class CallForm(BaseModel):
     path: Annotated[str, Field(max_length=8192)] = "/"
     query: Pairs = []
     headers: Annotated[list[Annotated[tuple[str, Scalar], AfterValidator(sendable)]], Field(max_length=100)] = []
-    json_: Annotated[Any, Field(alias="json")] = MISSING
+    json_: Any = Field(alias="json", default_factory=lambda: MISSING)
     text: str | None = None
     form: Pairs | None = None
     base64: str | None = None
@@ -105,6 +105,12 @@ class CallForm(BaseModel):
         return None
 
 
+class CallChange(CallForm):
+    """Parts of a recorded call that are to be other; the rest stays as it was."""
+
+    connection: str = ""
+
+
 @dataclass(frozen=True)
 class Sent:
     """A call that ended: its flight, the answer's body as collected, and whether the record is on disk."""
@@ -122,9 +128,10 @@ class Sent:
         """The call in the form of the API, its answer whole even where the record holds less of it."""
         shown = history.view_record(self.flight.record)
         body = shown["response"] and shown["response"]["body"]
-        if body and self.call["response_truncated"]:
-            body |= history.view_content(self.flight.clean(self.answer), body["media_type"] or "", as_json=True)
-            body["truncated"] = False
+        if body and self.call["response_truncated"] and self.call["state"] == "done":
+            content, whole = self.flight.clean(self.answer)
+            told = {name: body[name] for name in ("size", "media_type", "sha256")} | {"truncated": not whole}
+            shown["response"]["body"] = told | history.view_content(content, told["media_type"] or "", as_json=whole)
         if not self.durable:
             shown["recorded"] = False
         return shown
@@ -163,11 +170,10 @@ async def collect(flight: Flight, answer: bytearray, cap: int) -> bool:
     piece = flight.take_rest()
     if piece is not None:
         answer += piece
-        return await flight.land()
-    while piece := await flight.read():
-        answer += piece
-        if len(answer) > cap:
-            raise await flight.fail("too_large", f"The answer is larger than {cap} bytes; stream it through /proxy.")
+    while piece is None and len(answer) <= cap and (more := await flight.read()):
+        answer += more
+    if len(answer) > cap:
+        raise await flight.fail("too_large", f"The answer is larger than {cap} bytes; stream it through /proxy.")
     return await flight.land()
 
 

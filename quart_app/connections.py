@@ -101,8 +101,8 @@ class ConnectionChange(BaseModel):
 
 async def create(services: Services, form: ConnectionForm) -> Connection:
     """Adds a connection. Raises AppError 409 `name_taken`."""
-    now = services.clock()
-    row = Connection(id=str(uuid7()), name=form.name, state="ready", created_at=now)
+    state = "paused" if form.state == "paused" else "ready"
+    row = Connection(id=str(uuid7()), name=form.name, state=state, created_at=services.clock())
     fill(services, row, form)
     try:
         async with services.change() as session:
@@ -125,22 +125,18 @@ def fill(services: Services, row: Connection, form: ConnectionForm) -> None:
     row.sealed_secrets = services.vault.seal(
         msgspec.json.encode(sealed).decode(), table="connections", column="sealed_secrets", row=row.id
     )
-    row.state_reason = None
     row.updated_at = services.clock()
 
 
 def first_token(services: Services, connection_id: str, auth: OAuth2) -> Token:
     """Generation 0: no access token yet, and the refresh token a person gave, if the grant has one."""
-    sealed = None
-    if auth.refresh_token:
-        sealed = services.vault.seal(
-            auth.refresh_token, table="tokens", column="sealed_refresh_token", row=connection_id
-        )
+    place = {"table": "tokens", "column": "sealed_refresh_token", "row": connection_id}
+    sealed = services.vault.seal(auth.refresh_token, **place) if auth.refresh_token else None
     return Token(connection_id=connection_id, generation=0, sealed_refresh_token=sealed)
 
 
 async def update(services: Services, name: str, change: dict[str, Any]) -> Connection:
-    """Changes parts of a connection; new auth starts with no token and the state `ready`.
+    """Changes parts of a connection; new auth starts with no access token and the state `ready`.
 
     Raises NotFound, and pydantic's ValidationError for the connection that the change would make.
     """
@@ -149,16 +145,34 @@ async def update(services: Services, name: str, change: dict[str, Any]) -> Conne
         before = form_of(services, row)
         form = ConnectionForm.model_validate(merged(before, change, row.name))
         fill(services, row, form)
-        if form.auth.model_dump() != ConnectionForm.model_validate(before).auth.model_dump():
-            row.state = "ready"
-            token = await session.get(Token, row.id)
-            if token is not None:
-                await session.delete(token)
-                await session.flush()
-            if isinstance(form.auth, OAuth2):
-                session.add(first_token(services, row.id, form.auth))
-        row.state = change.get("state") or row.state
+        auth = ConnectionForm.model_validate(before).auth
+        if form.auth != auth:
+            row.state, row.state_reason = "ready", None
+            await renew_token(services, session, row.id, auth, form.auth)
+        if change.get("state"):
+            row.state, row.state_reason = change["state"], None
     return row
+
+
+async def renew_token(services: Services, session: AsyncSession, id_: str, before: Scheme, after: Scheme) -> None:
+    """What new auth leaves of the tokens: the rotated refresh token, unless it is another grant or one is given anew.
+
+    The one given at first is spent by then, and to send it again may end the whole family (RFC 9700 §4.14.2).
+    """
+    token = await session.get(Token, id_)
+    if token is not None and isinstance(before, OAuth2) and isinstance(after, OAuth2) and same_grant(before, after):
+        token.sealed_access_token = token.expires_at = token.lifetime_seconds = None
+        return
+    if token is not None:
+        await session.delete(token)
+        await session.flush()
+    if isinstance(after, OAuth2):
+        session.add(first_token(services, id_, after))
+
+
+def same_grant(before: OAuth2, after: OAuth2) -> bool:
+    names = ("grant", "token_url", "client_id", "refresh_token")
+    return all(getattr(before, name) == getattr(after, name) for name in names)
 
 
 def form_of(services: Services, row: Connection) -> dict[str, Any]:

@@ -111,7 +111,7 @@ class Flight:
         self._fill_request()
         before = Record(dict(self.record.call), [], dict(self.record.bodies))
         if not await self.services.recorder.write(before):
-            self.settled = True
+            self.abandon("It was not sent: it could not be put on record first.")  # else it would stay `sending`
             raise AppError(503, "storage_unavailable", "The call was not sent: it could not be put on record first.")
 
     async def _attempt(self, credential: Credential) -> None:
@@ -126,22 +126,24 @@ class Flight:
         if not isinstance(self.outgoing.body, bytes | None):
             tokens.refresh_beside(self.services, self.target, self.credential)
             return
+        refused_at = time.perf_counter()
         try:
             held = await tokens.refresh(self.services, self.target, after=self.credential.generation)
         except CallFailed:
             return
         assert held.credential is not None
-        self._note_attempt(status=401, reason="unauthorized")
+        self._note_attempt(status=401, reason="unauthorized", ended=refused_at)
+        self.waited_seconds = time.perf_counter() - refused_at
         refused.close()
         self.credential = held.credential
         await self._attempt(held.credential)
 
-    def _note_attempt(self, *, status: int | None, reason: str | None) -> None:
+    def _note_attempt(self, *, status: int | None, reason: str | None, ended: float | None = None) -> None:
         """Ends the attempt that is open, if one is."""
         timings, self._attempt_timings = self._attempt_timings, None
         if timings is None:
             return
-        timings.ended = time.perf_counter()
+        timings.ended = ended or time.perf_counter()
         records.add_attempt(
             self.record,
             timings,
@@ -197,10 +199,11 @@ class Flight:
         error.headers.append(("X-Switchboard-Call", self.id))
         return error
 
-    def abandon(self, detail: str = "The caller went away.") -> None:
+    def abandon(self, detail: str = "") -> None:
         """Nobody waits for the answer any more: lets go of the upstream at once and records it, without waiting."""
         if not self.settled:
-            self._close("cancelled", None, detail)
+            gone = "The server was stopped." if self.services.draining else "The caller went away."
+            self._close("cancelled", None, detail or gone)
             self.services.recorder.put(self.record)
 
     async def _settle(self, state: str, reason: str | None, detail: str | None) -> bool:
@@ -219,7 +222,7 @@ class Flight:
         if self.answer is not None:
             self.answer.close()
             call["status"] = self.answer.status
-            self._fill_response(self.answer)
+            self._fill_response(self.answer, came_whole=state == "done")
         self._fill_request()
         call["state"], call["reason"], call["detail"] = state, reason, detail
         call["duration_seconds"] = round(time.perf_counter() - self.began, 6)
@@ -228,36 +231,38 @@ class Flight:
         call = self.record.call
         if self.outgoing.body is None:
             return
-        clean = self._redactor.content(self.sent.content)
+        clean = self._redactor.content(self.sent.content, cut=not self.sent.whole)
         call["request_size"] = self.sent.size
         call["request_media_type"], _ = content_headers(self.outgoing.headers)
         call["request_truncated"] = not self.sent.whole
         call["request_exact"] = clean is self.sent.content and self.sent.whole
         call["request_body"] = self.record.keep(clean) if clean else None
 
-    def _fill_response(self, answer: Answer) -> None:
+    def _fill_response(self, answer: Answer, *, came_whole: bool) -> None:
         call = self.record.call
         call["response_headers"] = records.as_json(self._redactor.headers(answer.headers))
         if self.outgoing.method == "HEAD" or answer.status in (204, 304):
             return
         received = self.received
         media_type, coding = content_headers(answer.headers)
-        clean, whole = self._readable(received.content, coding, received.cap)
+        kept_whole = came_whole and received.whole
+        clean, whole = self._readable(received.content, coding, received.cap, whole=kept_whole)
         call["response_size"] = received.size
         call["response_media_type"] = media_type
         call["response_sha256"] = hashed = received.sha256()
-        call["response_truncated"] = not (whole and received.whole)
+        call["response_truncated"] = not whole
         if clean:
             as_it_came = clean is received.content and received.whole
             call["response_body"] = self.record.keep(clean, hashed if as_it_came else None)
 
-    def _readable(self, content: bytes, coding: bytes | None, cap: int) -> tuple[bytes, bool]:
-        """An answer's content in clear and without secrets, and whether that is all of `content`."""
-        clear, whole = records.decoded(content, coding, cap) if coding and content else (content, True)
-        return self._redactor.content(clear), whole
+    def _readable(self, content: bytes, coding: bytes | None, cap: int, *, whole: bool = True) -> tuple[bytes, bool]:
+        """An answer's content in clear and without secrets, and whether that is all of it."""
+        clear, all_of_it = records.decoded(content, coding, cap) if coding and content else (content, True)
+        whole = whole and all_of_it
+        return self._redactor.content(clear, cut=not whole), whole
 
-    def clean(self, content: bytes) -> bytes:
-        """A collected answer as a caller of the API may see it."""
+    def clean(self, content: bytes) -> tuple[bytes, bool]:
+        """A collected answer as a caller of the API may see it, and whether that is all of it."""
         assert self.answer is not None
         _, coding = content_headers(self.answer.headers)
-        return self._readable(content, coding, self.services.settings.answer_bytes)[0]
+        return self._readable(content, coding, self.services.settings.answer_bytes)

@@ -5,6 +5,8 @@ import sys
 
 import structlog
 
+from quart_app.errors import SettingsError
+
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -14,6 +16,7 @@ def configure(level: str) -> None:
     for name in ("aiohttp", "asyncio", "sqlalchemy", "alembic", "quart.app", "hypercorn.error"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("hypercorn.error").propagate = False
+    logging.getLogger("quart_app").addFilter(unforeseen)
     structlog.configure(
         processors=[
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -24,3 +27,8 @@ def configure(level: str) -> None:
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # the stderr of the moment, which may be replaced
         cache_logger_on_first_use=False,
     )
+
+
+def unforeseen(record: logging.LogRecord) -> bool:
+    """Not a start that is refused: that is said in a sentence, and needs no traceback."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], SettingsError)

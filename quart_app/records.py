@@ -15,6 +15,7 @@ from quart_app.outbound.timings import Timings
 from quart_app.recorder import Record
 
 DECODED_BYTES = 50 * 1024**2
+MEMBERS = 100
 TEXTUAL = ("text/", "application/json", "application/xml", "application/x-www-form-urlencoded")
 
 BLANK: dict[str, Any] = {
@@ -88,7 +89,7 @@ def add_attempt(
             "number": len(record.attempts) + 1,
             "status": status,
             "reason": reason,
-            "started_at": time.time() - duration,
+            "started_at": time.time() - (time.perf_counter() - timings.started),
             "duration_seconds": round(duration, 6),
             "waited_seconds": round(waited_seconds, 6),
             "dns_seconds": dns,
@@ -141,7 +142,7 @@ def content_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str | None,
         if len(name) == 12 and name.lower() == b"content-type":
             media_type = value.partition(b";")[0].strip().lower().decode("latin-1")
         elif len(name) == 16 and name.lower() == b"content-encoding":
-            coding = value
+            coding = value if coding is None else coding + b", " + value
     return media_type, coding
 
 
@@ -155,12 +156,19 @@ def decoded(content: bytes, encoding: bytes, cap: int) -> tuple[bytes, bool]:
         return content, True
     if coding not in (b"gzip", b"x-gzip", b"deflate"):
         return b"", False
-    try:
-        machine = zlib.decompressobj(wbits=47 if coding != b"deflate" or content[:1] == b"\x78" else -15)
-        clear = machine.decompress(content, min(cap, DECODED_BYTES) or 1)
-    except zlib.error:
-        return b"", False
-    return clear, machine.eof
+    wbits = 47 if coding != b"deflate" or content[:1] == b"\x78" else -15
+    cap = min(cap, DECODED_BYTES)
+    clear = b""
+    for _ in range(MEMBERS):  # a gzip file may be several, one after the other (RFC 1952 §2.2)
+        machine = zlib.decompressobj(wbits=wbits)
+        try:
+            clear += machine.decompress(content, cap - len(clear) + 1)
+        except zlib.error:
+            return clear, False
+        content = machine.unused_data
+        if not machine.eof or not content or len(clear) > cap:
+            return clear[:cap], machine.eof and len(clear) <= cap
+    return clear, False
 
 
 def shown_url(url: str, credential_query: str) -> str:

@@ -219,6 +219,15 @@ async def enter(db: Database, vault: Vault) -> Installation:
     return row
 
 
+def check_free(settings: Settings) -> None:
+    """Raises DataError that names the server on this folder, if there is one."""
+    url, _ = parse_url(settings.database_url, settings.sqlite_path)
+    path = Path(url.database or "").absolute()
+    if url.get_backend_name() == "sqlite" and path.exists():
+        with lock(path):
+            pass
+
+
 @contextmanager
 def lock(database: Path) -> Iterator[None]:
     """Holds the folder for the one server on it (flock). Raises DataError that names who holds it."""

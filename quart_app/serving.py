@@ -8,10 +8,12 @@ from typing import Any
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
+from hypercorn.utils import LifespanFailureError
 from quart import Quart
 
 from quart_app import create_app
 from quart_app.errors import SettingsError
+from quart_app.services import check_free
 from quart_app.settings import Settings
 
 LOOPBACK = ("127.", "localhost:", "[::1]:")
@@ -24,13 +26,19 @@ async def serve_app(settings: Settings) -> None:
             f"{settings.bind} can be reached by others, in clear. Put a TLS proxy in front and say "
             "--behind-proxy true, or bind to 127.0.0.1."
         )
+    check_free(settings)
     await serve_until_told(create_app(settings), settings.bind)
 
 
 async def serve_until_told(app: Quart, bind: str) -> None:
-    """Until SIGINT or SIGTERM: streams of events end at once, then calls in flight get their grace."""
+    """Until SIGINT or SIGTERM: streams of events end at once, then calls in flight get their grace.
+
+    Raises SettingsError for an address that cannot be had, and what the app says when it cannot start.
+    """
+    made = listening(config(bind))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(report)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
 
@@ -40,7 +48,28 @@ async def serve_until_told(app: Quart, bind: str) -> None:
             services.draining = True
             services.events.close()
 
-    await serve(app, config(bind), shutdown_trigger=told)
+    try:
+        await serve(app, made, shutdown_trigger=told)
+    except LifespanFailureError as error:
+        if isinstance(error.__context__, SettingsError):
+            raise error.__context__ from None
+        raise
+
+
+def listening(made: Config) -> Config:
+    """Takes the addresses now: one that cannot be had is said before the app opens anything."""
+    try:
+        made.bind = [f"fd://{sock.detach()}" for sock in made.create_sockets().insecure_sockets]
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or "that is no address"
+        raise SettingsError(f"Cannot listen on {made.bind[0]}: {reason}.") from None
+    return made
+
+
+def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What no task took care of; not a connection that is cut at the stop, which Python 3.11 reports as well."""
+    if not isinstance(context.get("exception"), asyncio.CancelledError):
+        loop.default_exception_handler(context)
 
 
 def config(bind: str) -> Config:

@@ -8,11 +8,13 @@ nothing. RFC 9700 §4.14.2.
 
 import asyncio
 import random
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from multidict import CIMultiDict
 from sqlalchemy import or_, update
+from sqlalchemy.exc import SQLAlchemyError
 from uuid_utils import uuid7
 from yarl import URL
 
@@ -32,6 +34,7 @@ POLL_SECONDS = 0.05
 COOL_DOWN_SECONDS = 1.0
 SKEW_SECONDS = 60.0
 SKEW_SHARE = 0.1
+UNSTORED = "The database fails, so no token can be claimed or kept; it is tried again with the next call."
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +100,24 @@ def refreshing(services: Services, target: Target, generation: int) -> asyncio.T
 async def refresh_once(services: Services, target: Target, generation: int) -> Held:
     try:
         held = await claim_and_dial(services, target, generation)
-    except (GrantFailed, AttemptFailed) as error:
-        state = getattr(error, "state", None)
-        if state:
-            await connections.set_state(services, target, state, error.detail)
-        asyncio.get_running_loop().call_later(
-            0 if state else COOL_DOWN_SECONDS, services.refreshes.pop, target.id, None
-        )
-        raise CallFailed("token_unavailable", error.detail) from None
+    except (GrantFailed, AttemptFailed, SQLAlchemyError, OSError) as error:
+        raise await failed(services, target, error) from None
     except BaseException:
         services.refreshes.pop(target.id, None)
         raise
     services.refreshes.pop(target.id, None)
     return held
+
+
+async def failed(services: Services, target: Target, error: Exception) -> CallFailed:
+    """What a failed refresh leaves: a state where a person is needed, else a pause in which all share the failure."""
+    detail = error.detail if isinstance(error, GrantFailed | AttemptFailed) else UNSTORED
+    state = error.state if isinstance(error, GrantFailed) else None
+    if state:
+        await connections.set_state(services, target, state, detail)
+    pause = 0 if state else COOL_DOWN_SECONDS
+    asyncio.get_running_loop().call_later(pause, services.refreshes.pop, target.id, None)
+    return CallFailed("token_unavailable", detail)
 
 
 async def claim_and_dial(services: Services, target: Target, generation: int) -> Held:
@@ -184,13 +192,16 @@ async def whole(answer: Answer) -> bytes:
 
 
 async def release(services: Services, target: Target, claim: str) -> None:
-    async with services.db.begin() as session:
-        await session.execute(
-            update(Token)
-            .where(Token.connection_id == target.id, Token.claim == claim)
-            .values(claim=None, lease_until=None)
-            .execution_options(synchronize_session=False)
-        )
+    """Where it cannot be stored, the lease ends by itself."""
+    query = (
+        update(Token)
+        .where(Token.connection_id == target.id, Token.claim == claim)
+        .values(claim=None, lease_until=None)
+        .execution_options(synchronize_session=False)
+    )
+    with suppress(SQLAlchemyError, OSError):
+        async with services.db.begin() as session:
+            await session.execute(query)
 
 
 async def store(services: Services, target: Target, held: Held, issued: Issued) -> Held:

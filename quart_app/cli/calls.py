@@ -53,7 +53,8 @@ def print_sent(sent: calls.Sent) -> None:
     row = sent.call
     click.echo(f"{row['status'] or row['state']} in {row['duration_seconds']:.3f} s, call {row['id']}", err=True)
     if sent.answer:
-        sys.stdout.buffer.write(sent.flight.clean(sent.answer))
+        content, _ = sent.flight.clean(sent.answer)
+        sys.stdout.buffer.write(content)
         sys.stdout.flush()
     if row["state"] != "done":
         raise click.ClickException(f"{row['reason']}: {row['detail']}")

@@ -171,7 +171,7 @@ class Client:
             ttl_dns_cache=DNS_CACHE_SECONDS,
             socket_factory=socket_factory(allow_private=allow_private),
         )
-        connector._factory = partial(Wire, asyncio.get_running_loop())
+        connector._factory = partial(Wire, asyncio.get_running_loop())  # type: ignore[assignment]
         session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),

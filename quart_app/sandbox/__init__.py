@@ -2,7 +2,7 @@
 
     api, items       the API under /v1            oauth_web        the URLs of the OAuth server
     access           who is asking                oauth, grants    its state; protocol: its rules
-    backpressure     bodies that push back        wire             problems, numbers, JSON
+    echo             uploads of any length        wire             problems, numbers, JSON
 
 All state belongs to the app that `create_sandbox` returns. Nothing else of quart_app is used.
 """
@@ -25,7 +25,7 @@ from quart_app.sandbox.access import (
     get_whoami,
 )
 from quart_app.sandbox.api import Api
-from quart_app.sandbox.backpressure import BoundedConnection, BoundedRequest, read_to_the_end
+from quart_app.sandbox.echo import any_echo, take_uploads
 from quart_app.sandbox.items import Items
 from quart_app.sandbox.oauth import AuthorizationServer
 from quart_app.sandbox.oauth_web import PAGE, OAuthWeb
@@ -104,14 +104,12 @@ def bare_app() -> Quart:
     app = Quart(__name__)
     app.config["MAX_CONTENT_LENGTH"] = JSON_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.asgi_http_class = BoundedConnection
-    app.request_class = BoundedRequest
     app.url_map.merge_slashes = False  # echo shows the path as it came, and nothing redirects by Host
     app.url_map.converters["anything"] = Anything
     app.register_error_handler(Problem, answer_problem)
     app.register_error_handler(HTTPException, answer_http_exception)
     app.after_request(no_sniffing)
-    app.after_request(read_to_the_end)
+    take_uploads(app)
     return app
 
 
@@ -135,8 +133,8 @@ def routes(api: Api, items: Items, oauth: OAuthWeb) -> list[Route]:
         Route("/v1/stream", "GET", api.get_stream, "Server-sent events: ?events=&every_seconds="),
         Route("/v1/large", "GET", api.get_large, "As many bytes as you like: ?bytes="),
         Route("/v1/whoami", "GET", get_whoami, "Who you are to this API, and how it knows"),
-        Route("/v1/echo", "", api.any_echo, "Your request, byte for byte"),
-        Route("/v1/echo/<anything:rest>", "", api.any_echo, "The same for any path below"),
+        Route("/v1/echo", "", any_echo, "Your request, byte for byte"),
+        Route("/v1/echo/<anything:rest>", "", any_echo, "The same for any path below"),
         Route("/oauth/authorize", "GET", oauth.get_authorization, "Consent page (code with PKCE)"),
         Route("/oauth/authorize", "POST", oauth.post_authorization, "The decision made there"),
         Route("/oauth/token", "POST", oauth.post_token, "Tokens: client, code and refresh grants"),

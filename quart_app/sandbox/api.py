@@ -1,22 +1,19 @@
-"""The views of /v1 that stand for what real APIs do: being slow, failing, limiting, streaming, echoing."""
+"""The views of /v1 that stand for what real APIs do: being slow, failing, limiting, streaming."""
 
 import asyncio
-import hashlib
 import json
 import math
 from collections.abc import AsyncIterator, Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-from hypercorn.typing import HTTPScope
-from quart import Response, g, jsonify, request
+from quart import Response, g, request
 from quart.typing import ResponseReturnValue
 
-from quart_app.sandbox.wire import Problem, empty, raw_headers, seconds, whole_number
+from quart_app.sandbox.wire import Problem, empty, seconds, whole_number
 
 SLOW_SECONDS = 300
 LARGE_BYTES = 8 * 1024**3
 CHUNK_BYTES = 64 * 1024
-TEXT_BYTES = 64 * 1024
 KEYS = 10_000
 PATTERN = bytes(range(256)) * (CHUNK_BYTES // 256)
 
@@ -85,28 +82,6 @@ class Api:
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size_bytes)}
         return streamed(pattern(size_bytes), headers)
 
-    async def any_echo(self, **_: str) -> ResponseReturnValue:
-        """What came in, nothing hidden: path, query and headers with one character for each byte (Latin-1).
-
-        `body_text` is null for a body over 64 KiB or not in UTF-8. Reads no faster than it hashes.
-        """
-        digest, size_bytes, head = hashlib.sha256(), 0, bytearray()
-        async for chunk in request.body:
-            digest.update(chunk)
-            size_bytes += len(chunk)
-            head += chunk[: TEXT_BYTES + 1 - len(head)]
-        return jsonify(
-            {
-                "method": cast(HTTPScope, request.scope)["method"],
-                "path": request.scope["raw_path"].decode("latin-1"),
-                "query": request.scope["query_string"].decode("latin-1"),
-                "headers": raw_headers(),
-                "body_bytes": size_bytes,
-                "body_sha256": digest.hexdigest(),
-                "body_text": small_text(bytes(head)),
-            }
-        )
-
 
 def remember(table: dict[str, Kept], key: str, value: Kept) -> None:
     """Sets the entry; beyond `KEYS` of them the oldest is forgotten."""
@@ -135,10 +110,3 @@ def streamed(body: AsyncIterator[Any], headers: dict[str, str]) -> Response:
     response = Response(body, headers=headers)
     response.timeout = None
     return response
-
-
-def small_text(head: bytes) -> str | None:
-    try:
-        return head.decode() if len(head) <= TEXT_BYTES else None
-    except UnicodeDecodeError:
-        return None

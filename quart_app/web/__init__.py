@@ -11,6 +11,7 @@ from quart import Quart, Response
 from werkzeug.exceptions import HTTPException
 
 from quart_app.batches import BatchForm
+from quart_app.calls import CallChange
 from quart_app.errors import AppError
 from quart_app.settings import Settings
 from quart_app.web import errors, hooks, operations, pages, shapes
@@ -60,7 +61,8 @@ ROUTES = (
     Route("GET", "/api/calls/<call_id>", calls.get_call, READ, shapes.CallView),
     Route("GET", "/api/calls/<call_id>/request-body", calls.get_request_body, READ, media="application/octet-stream"),
     Route("GET", "/api/calls/<call_id>/response-body", calls.get_response_body, READ, media="application/octet-stream"),
-    Route("POST", "/api/calls/<call_id>/replays", calls.post_replay, CALL, shapes.CallView, 201),
+    Route("POST", "/api/calls/<call_id>/replays", calls.post_replay, CALL, shapes.CallView, 201,
+          takes=CallChange, takes_nothing=True),
     Route("POST", "/api/batches", calls.post_batch, CALL, shapes.BatchLine, media="application/x-ndjson",
           takes=BatchForm),
     Route("GET", "/api/events", get_events, READ, media="text/event-stream"),

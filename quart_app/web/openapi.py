@@ -17,7 +17,10 @@ REF = "#/components/schemas/{model}"
 
 @dataclass(frozen=True)
 class Route:
-    """One line of the URL map. `gives` is the shape of the answer, None where it is not JSON."""
+    """One line of the URL map. `gives` is the shape of the answer, None where it is not JSON.
+
+    `takes` is the form of a body that the view reads itself, which `takes_nothing` lets be absent.
+    """
 
     method: str
     path: str
@@ -28,6 +31,7 @@ class Route:
     media: str = "application/json"
     query: tuple[str, ...] = ()
     takes: type[BaseModel] | None = None
+    takes_nothing: bool = False
 
     @property
     def form(self) -> type[BaseModel] | None:
@@ -90,7 +94,8 @@ def operation(route: Route) -> dict[str, Any]:
         made["parameters"] = parameters
     form = route.takes or route.form
     if form:
-        made["requestBody"] = {"required": True, "content": {"application/json": {"schema": ref(form)}}}
+        content = {"application/json": {"schema": ref(form)}}
+        made["requestBody"] = {"required": not route.takes_nothing, "content": content}
     return made
 
 

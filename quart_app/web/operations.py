@@ -25,7 +25,7 @@ async def get_readyz(services: Services, session: AsyncSession) -> Response:
         reasons.append("draining: the server is stopping")
     try:
         await session.execute(select(text("1")))
-    except SQLAlchemyError:
+    except (SQLAlchemyError, OSError):  # OSError: asyncpg's, when nothing listens
         reasons.append("database: it does not answer")
     if services.recorder.failing:
         reasons.append(f"recorder: {services.recorder.failing}")

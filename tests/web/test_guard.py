@@ -215,15 +215,25 @@ async def ask_raw(app: Quart, method: str, target: str, headers: dict[str, str])
     """A request with its target byte for byte, which a test client would tidy up first."""
     sent: list[dict[str, Any]] = []
 
+    messages: list[dict[str, Any]] = [{"type": "http.request", "body": b"", "more_body": False}]
+
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False} if not sent else await asyncio.Event().wait()
+        if not messages:
+            await asyncio.Event().wait()
+        return messages.pop()
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
     pairs = [HOST, *((name.lower().encode(), value.encode()) for name, value in headers.items())]
     path, _, query = target.partition("?")
-    scope = {"type": "http", "http_version": "1.1", "scheme": "http", "method": method, "headers": pairs}
+    scope: dict[str, Any] = {
+        "type": "http",
+        "http_version": "1.1",
+        "scheme": "http",
+        "method": method,
+        "headers": pairs,
+    }
     scope |= {"raw_path": path.encode(), "path": unquote(path), "query_string": query.encode(), "root_path": ""}
     scope |= {"server": ("127.0.0.1", 8000), "client": ("127.0.0.1", 9), "extensions": {}}
     async with asyncio.timeout(5):

@@ -1,17 +1,22 @@
-"""Uploads and downloads over a real socket, on the server the sandbox really runs on."""
+"""Uploads and downloads over a real socket, on the server the sandbox really runs on; uploads in flat memory."""
 
 import asyncio
 import hashlib
 import json
+import tracemalloc
 from collections.abc import AsyncIterator
 
 import pytest
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
+from hypercorn.typing import ASGIReceiveEvent, HTTPDisconnectEvent, HTTPRequestEvent
 from quart import Quart
+from quart.testing import QuartClient
 
-from quart_app.sandbox import API_KEY_HEADER, DEMO
-from quart_app.sandbox.backpressure import BACKLOG_BYTES, BoundedBody
+from quart_app.sandbox import API_KEY_HEADER, DEMO, echo
+from quart_app.sandbox.echo import TEXT_BYTES, Upload
+
+from .conftest import KEY
 
 CHUNK = b"x" * 65_536
 SIGNED = f"Host: sandbox\r\n{API_KEY_HEADER}: {DEMO.api_key}\r\n"
@@ -95,13 +100,54 @@ async def test_a_reader_who_stops_stops_the_sandbox(port: int) -> None:
     writer.close()
 
 
-async def test_a_body_asks_for_no_more_while_enough_is_waiting() -> None:
-    body = BoundedBody(None, 10)
-    body.append(b"x" * (BACKLOG_BYTES - 1))
-    assert body.room.is_set()
-    body.append(b"x")
-    assert not body.room.is_set()
-    assert len(await anext(body)) == BACKLOG_BYTES
-    assert body.room.is_set()
-    body.set_complete()
-    assert [chunk async for chunk in body] == []
+async def test_an_upload_of_any_length_is_kept_as_its_length_hash_and_first_text_only() -> None:
+    left = 2_000
+
+    async def receive() -> ASGIReceiveEvent:
+        nonlocal left
+        left -= 1
+        return HTTPRequestEvent(type="http.request", body=bytes(65_536), more_body=left > 0)
+
+    upload = Upload(receive)
+    tracemalloc.start()
+    try:
+        assert await upload.receive() == {"type": "http.request", "body": b"", "more_body": False}
+        assert tracemalloc.get_traced_memory()[1] < 512 * 1024
+    finally:
+        tracemalloc.stop()
+    assert (left, upload.size_bytes, len(upload.head), upload.text()) == (0, 2_000 * 65_536, TEXT_BYTES + 1, None)
+    assert upload.digest.hexdigest() == hashlib.sha256(bytes(2_000 * 65_536)).hexdigest()
+
+
+async def test_a_refused_caller_who_stops_sending_gets_the_401_after_a_while(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(echo, "DRAIN_SECONDS", 0.1)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"PUT /v1/echo HTTP/1.1\r\nHost: sandbox\r\nContent-Length: 10\r\n\r\nx")
+    assert (await asyncio.wait_for(read_answer(reader), 3))[0] == 401
+    writer.close()
+
+
+async def test_a_caller_who_goes_away_ends_the_request(app: Quart, client: QuartClient) -> None:
+    connection = client.request("/v1/echo", method="PUT", headers=KEY)
+    async with asyncio.timeout(3), connection:
+        await connection.send(b"x")
+        await connection.disconnect()
+    assert await (await connection.as_response()).get_data(as_text=False) == b""
+    passed_on = Upload(gone)
+    assert await passed_on.receive() == await gone()
+    assert not passed_on.ended.is_set()
+
+
+async def gone() -> ASGIReceiveEvent:
+    return HTTPDisconnectEvent(type="http.disconnect")
+
+
+@pytest.mark.parametrize("target", ["//v1/echo", "/%76%31/echo/", "http://sandbox/v1/echo/a", "/v1/echo/a//v1/echo"])
+async def test_whatever_is_routed_to_echo_has_its_body_read(port: int, target: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"PUT {target} HTTP/1.1\r\n{SIGNED}Content-Length: 2\r\n\r\nhi".encode())
+    status, body = await read_answer(reader)
+    assert (status, json.loads(body)["body_text"]) == (200, "hi")
+    writer.close()
