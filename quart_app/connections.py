@@ -23,6 +23,7 @@ from quart_app.outbound.urls import parse_base
 from quart_app.services import Services
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+GRANT_FIELDS = ("grant", "token_url", "client_id", "refresh_token")
 READ_ONLY = ("id", "state_reason", "created_at", "updated_at")
 State = Literal["ready", "needs_sign_in", "config_error", "paused"]
 
@@ -128,11 +129,11 @@ def fill(services: Services, row: Connection, form: ConnectionForm) -> None:
     row.updated_at = services.clock()
 
 
-def first_token(services: Services, connection_id: str, auth: OAuth2) -> Token:
-    """Generation 0: no access token yet, and the refresh token a person gave, if the grant has one."""
+def first_token(services: Services, connection_id: str, auth: OAuth2, generation: int = 0) -> Token:
+    """No access token yet, and the refresh token a person gave, if the grant has one."""
     place = {"table": "tokens", "column": "sealed_refresh_token", "row": connection_id}
     sealed = services.vault.seal(auth.refresh_token, **place) if auth.refresh_token else None
-    return Token(connection_id=connection_id, generation=0, sealed_refresh_token=sealed)
+    return Token(connection_id=connection_id, generation=generation, sealed_refresh_token=sealed)
 
 
 async def update(services: Services, name: str, change: dict[str, Any]) -> Connection:
@@ -163,16 +164,16 @@ async def renew_token(services: Services, session: AsyncSession, id_: str, befor
     if token is not None and isinstance(before, OAuth2) and isinstance(after, OAuth2) and same_grant(before, after):
         token.sealed_access_token = token.expires_at = token.lifetime_seconds = None
         return
+    generation = token.generation + 1 if token else 0  # so a refresh of the old auth, on its way, does not fit here
     if token is not None:
         await session.delete(token)
         await session.flush()
     if isinstance(after, OAuth2):
-        session.add(first_token(services, id_, after))
+        session.add(first_token(services, id_, after, generation))
 
 
 def same_grant(before: OAuth2, after: OAuth2) -> bool:
-    names = ("grant", "token_url", "client_id", "refresh_token")
-    return all(getattr(before, name) == getattr(after, name) for name in names)
+    return all(getattr(before, name) == getattr(after, name) for name in GRANT_FIELDS)
 
 
 def form_of(services: Services, row: Connection) -> dict[str, Any]:

@@ -6,10 +6,9 @@ readers can only read. Other processes beside the server, the CLI's, wait up to 
 """
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
-from quart_app.errors import DataError, SettingsError
+from quart_app.errors import SettingsError
+from quart_app.files import make_private_file
 
 READERS = 4
 BUSY_MILLISECONDS = 5000
@@ -264,44 +264,3 @@ def postgres_engine(url: URL) -> AsyncEngine:
         )
     except ModuleNotFoundError:
         raise SettingsError("PostgreSQL needs the driver: pip install 'switchboard-gateway[postgres]'") from None
-
-
-def make_private_folder(folder: Path) -> None:
-    """Makes the folder, readable by its owner only (0700)."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"cannot make the folder {folder}: {error.strerror}") from None
-
-
-def make_private_file(path: Path) -> None:
-    """Makes the file 0600 before SQLite does; its -wal and -shm take over the mode."""
-    if not path.parent.exists():
-        make_private_folder(path.parent)
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    except OSError as error:
-        raise DataError(f"cannot open the database {path}: {error.strerror}") from None
-
-
-@contextmanager
-def plain_sqlite(path: Path) -> Any:
-    """The file by the standard library, for copies."""
-    connection = sqlite3.connect(path, timeout=BUSY_MILLISECONDS / 1000)
-    try:
-        yield connection
-    finally:
-        connection.close()
-
-
-def copy_sqlite(source: Path, target: Path) -> None:
-    """A whole, consistent copy of a database in use (SQLite's online backup), mode 0600.
-
-    Raises DataError when the target exists already.
-    """
-    try:
-        os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    except OSError as error:
-        raise DataError(f"cannot write the copy {target}: {error.strerror}") from None
-    with plain_sqlite(source) as origin, plain_sqlite(target) as copy:
-        origin.backup(copy)

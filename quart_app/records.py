@@ -66,7 +66,7 @@ def new_call(
             "owner": owner,
             "method": method,
             "url": url,
-            "started_at": time.time(),
+            "started_at": round(time.time(), 6),  # as exact as it is shown, so that `since` finds the call itself
             "request_headers": as_json(headers),
         }
     )

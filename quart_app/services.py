@@ -16,8 +16,9 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.broadcast import Broadcast
-from quart_app.db import Database, make_private_folder, parse_url
+from quart_app.db import Database, parse_url
 from quart_app.errors import DataError
+from quart_app.files import make_private_folder
 from quart_app.migrations import prepare
 from quart_app.models import Installation
 from quart_app.outbound.client import Client

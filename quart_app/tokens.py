@@ -233,7 +233,10 @@ async def store(services: Services, target: Target, held: Held, issued: Issued) 
     services.caches.of(Held).pop(target.id, None)
     if target.state in ("needs_sign_in", "config_error"):
         await connections.set_state(services, target, "ready", None)
-    return await load(services, target)
+    kept = await load(services, target)
+    if kept.credential is None:
+        raise GrantFailed("The connection was given other auth meanwhile; the next call goes by that.")
+    return kept
 
 
 def sealed(services: Services, target: Target, column: str, token: str) -> bytes:

@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import uvloop
+from hypothesis import HealthCheck
 from quart import Quart
 
 from quart_app import accounts, create_app
@@ -123,5 +125,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """In CI nothing that a machine can install may be skipped: see `.ci/run`."""
     os.environ.setdefault("SWITCHBOARD_TEST_CHROMIUM", "/usr/bin/chromium")
     os.environ["SSL_CERT_FILE"] = os.devnull  # no test calls a public server, and each app would read all authorities
+    hypothesis.settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    hypothesis.settings.load_profile("busy machine")
 
 

@@ -88,7 +88,9 @@ class Served:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    def request(self, method: str, path: str, body: Any = None, headers: Sequence[tuple[str, str]] = ()) -> tuple[int, Any]:
+    def request(
+        self, method: str, path: str, body: Any = None, headers: Sequence[tuple[str, str]] = ()
+    ) -> tuple[int, Any]:
         """One request with the key; status and body, which is parsed when it is JSON."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
         sent = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"} | dict(headers)
@@ -103,7 +105,9 @@ class Served:
 
     def add_connection(self, name: str, base_url: str, **more: Any) -> None:
         policy = {"allow_private": True} | more.pop("policy", {})
-        status, answer = self.request("POST", "/api/connections", {"name": name, "base_url": base_url, "policy": policy} | more)
+        status, answer = self.request(
+            "POST", "/api/connections", {"name": name, "base_url": base_url, "policy": policy} | more
+        )
         assert status == 201, answer
 
 

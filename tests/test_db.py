@@ -14,8 +14,9 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
-from quart_app.db import Bulk, Database, copy_sqlite, make_private_folder, parse_url
-from quart_app.errors import DataError, SettingsError
+from quart_app.db import Bulk, Database, parse_url
+from quart_app.errors import SettingsError
+from quart_app.files import make_private_folder
 from quart_app.migrations import prepare
 from quart_app.models import Account, Attempt, Body
 
@@ -128,13 +129,6 @@ async def test_the_files_are_for_their_owner_only(tmp_path: Path) -> None:
         await db.close()
     assert modes == {"switchboard.db": 0o600, "switchboard.db-wal": 0o600, "switchboard.db-shm": 0o600}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-
-
-@pytest.mark.parametrize("make", [make_private_folder, lambda path: sqlite_database(path)])
-def test_a_place_that_cannot_be_is_said(tmp_path: Path, make: Any) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"cannot (make|open) the"):
-        make(tmp_path / "file" / "folder")
 
 
 def account(name: str) -> Account:
@@ -275,19 +269,3 @@ async def test_the_database_s_clock_is_in_seconds_since_the_epoch(db: Database) 
     async with db.session() as session:
         now = await session.scalar(select(db.now()))
     assert now == pytest.approx(time.time(), abs=2)
-
-
-async def test_a_copy_is_whole_private_and_never_over_something(tmp_path: Path) -> None:
-    db = sqlite_database(tmp_path)
-    await prepare(db)
-    try:
-        async with db.begin() as session:
-            session.add(account("copied"))
-        copy_sqlite(tmp_path / "switchboard.db", tmp_path / "copy.db")
-    finally:
-        await db.close()
-    with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
-        assert copy.execute("SELECT name FROM accounts").fetchall() == [("copied",)]
-    assert stat.S_IMODE((tmp_path / "copy.db").stat().st_mode) == 0o600
-    with pytest.raises(DataError, match=r"cannot write the copy .*: File exists"):
-        copy_sqlite(tmp_path / "switchboard.db", tmp_path / "copy.db")

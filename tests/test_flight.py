@@ -25,7 +25,7 @@ from quart_app.outbound.redact import MARK
 from quart_app.outbound.target import Target
 from quart_app.outbound.urls import join
 from quart_app.services import Services
-from tests.outbound.upstreams import OK, raw, then_silence
+from tests.outbound.upstreams import OK, WHOLE, raw, then_silence
 from tests.served import free_port
 from tests.upstream import Upstream
 
@@ -394,6 +394,34 @@ async def test_an_api_that_always_says_401_is_asked_twice_and_its_401_passed_on(
     shown = await on_record(services, made.id)
     assert (shown["state"], shown["status"]) == ("done", 401)
     assert [attempt["status"] for attempt in shown["attempts"]] == [401, 401]
+
+
+async def test_the_connection_of_a_401_is_let_go_of_before_the_call_is_repeated(services: Services) -> None:
+    gone, issued = asyncio.Event(), 0
+
+    async def reply(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal issued
+        if head.startswith(b"POST /token"):
+            issued += 1
+            content = b'{"access_token": "at-%d"}' % issued
+            writer.write(OK + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
+        elif b"at-1" in head:
+            writer.write(b"HTTP/1.1 401 No\r\nContent-Length: 100\r\n\r\nhalf")
+            await reader.read()
+            gone.set()
+        else:
+            await gone.wait()
+            writer.write(WHOLE)
+        writer.close()
+
+    async with raw(reply) as upstream, asyncio.timeout(5):
+        auth = {
+            "scheme": "oauth2",
+            "grant": "client_credentials",
+            "token_url": f"{upstream.url}/token",
+            "client_id": "m",
+        }
+        assert await fly(flight(services, await aim(services, upstream.url, auth))) == b"hi"
 
 
 async def test_the_time_of_a_refresh_is_no_time_of_the_attempt_before_it(

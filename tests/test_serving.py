@@ -124,25 +124,17 @@ def test_a_second_server_on_the_same_folder_ends_at_once_and_names_the_first(ser
     assert served.request("GET", "/readyz")[0] == 200
 
 
-def test_a_port_that_is_taken_is_said_in_a_sentence(served: Served, tmp_path: Path) -> None:
-    second = serve(tmp_path / "other", "--bind", f"127.0.0.1:{served.port}")
-    assert second.returncode == 1
-    assert f"127.0.0.1:{served.port}" in second.stderr
-    assert "Traceback" not in second.stderr
+def test_an_address_that_cannot_be_had_is_said_in_a_sentence(served: Served, tmp_path: Path) -> None:
+    for port, reason in ((served.port, "Address already in use"), (99999, "that is no address")):
+        refused = serve(tmp_path / "other", "--bind", f"127.0.0.1:{port}")
+        assert refused.returncode == 1
+        assert refused.stderr == f"Error: Cannot listen on 127.0.0.1:{port}: {reason}.\n"
+    assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.parametrize(
-    "bind", ["0.0.0.0:1", "[::]:1", ":1", "192.0.2.7:1", "example.com:1", "localhost.example.com:1"]
-)
+@pytest.mark.parametrize("bind", ["0.0.0.0:1", "[::]:1", ":1", "192.0.2.7:1", "example.com:1", "localhost.x:1"])
 async def test_a_bind_that_others_can_reach_is_refused(tmp_path: Path, bind: str) -> None:
     with pytest.raises(SettingsError, match="--behind-proxy"):
-        await serve_app(load_settings({"data": str(tmp_path / "data"), "bind": bind}, {}))
-    assert not (tmp_path / "data").exists()
-
-
-@pytest.mark.parametrize("bind", ["127.0.0.1:99999", "127.0.0.1:-1", "127.255.255.255.255:1"])
-async def test_an_address_that_is_none_is_said_before_anything_is_opened(tmp_path: Path, bind: str) -> None:
-    with pytest.raises(SettingsError, match=f"Cannot listen on {bind}"):
         await serve_app(load_settings({"data": str(tmp_path / "data"), "bind": bind}, {}))
     assert not (tmp_path / "data").exists()
 

@@ -21,6 +21,8 @@ from tests.sandboxed import Sandbox, connected, serving_sandbox
 from tests.served import Served
 from tests.upstream import Upstream
 
+SQLITE = pytest.mark.parametrize("database_url", [""])
+"""Where nothing depends on the kind of database."""
 GRANTS = ("client_credentials", "refresh_token")
 
 
@@ -188,6 +190,7 @@ async def test_an_upstream_that_always_says_401_costs_one_refresh_and_one_repeti
     assert await state(services) == ("ready", None)
 
 
+@SQLITE
 async def test_a_401_that_a_refresh_cannot_cure_is_passed_on(services: Services, sandbox: Sandbox) -> None:
     await connected(services, sandbox.form("refresh_token"))
     await send(services)
@@ -198,6 +201,7 @@ async def test_a_401_that_a_refresh_cannot_cure_is_passed_on(services: Services,
     assert (await state(services))[0] == "needs_sign_in"
 
 
+@SQLITE
 async def test_a_401_without_a_token_of_ours_is_an_answer(services: Services, upstream: Upstream) -> None:
     async def refuse(request: web.Request) -> web.StreamResponse:
         return web.Response(status=401)
@@ -233,6 +237,7 @@ async def test_invalid_grant_asks_for_a_person_deletes_nothing_and_is_not_tried_
     assert (after.claim, after.lease_until) == (None, None)
 
 
+@SQLITE
 async def test_a_token_that_is_still_good_is_used_while_a_person_is_asked_for(
     services: Services, sandbox: Sandbox
 ) -> None:
@@ -244,6 +249,7 @@ async def test_a_token_that_is_still_good_is_used_while_a_person_is_asked_for(
     assert sandbox.token_requests == 1
 
 
+@SQLITE
 async def test_a_person_s_own_try_is_made_and_ends_the_asking(services: Services, sandbox: Sandbox) -> None:
     target = await connected(services, sandbox.form("refresh_token"))
     await connections.set_state(services, target, "needs_sign_in", "Sign in again.")
@@ -314,6 +320,7 @@ TROUBLE = [
 ]
 
 
+@SQLITE
 @pytest.mark.parametrize("trouble", TROUBLE, ids=lambda it: (getattr(it, "text", None) and it.text[:9]) or str(it)[:9])
 async def test_trouble_of_the_token_endpoint_passes_and_a_token_that_is_still_good_is_used(
     services: Services, upstream: Upstream, trouble: Any
@@ -339,6 +346,7 @@ async def test_trouble_of_the_token_endpoint_passes_and_a_token_that_is_still_go
     assert len(endpoint.forms) <= 3, "a failure is shared for a second, not repeated by each caller"
 
 
+@SQLITE
 async def test_a_token_endpoint_that_recovers_is_used_again_a_second_later(
     services: Services, upstream: Upstream
 ) -> None:
@@ -349,6 +357,7 @@ async def test_a_token_endpoint_that_recovers_is_used_again_a_second_later(
     assert statuses([await send(services)]) == [200]
 
 
+@SQLITE
 async def test_a_token_is_refreshed_ahead_of_its_end_without_a_caller_waiting(
     services: Services, slow_sandbox: Sandbox
 ) -> None:
@@ -415,6 +424,7 @@ async def test_a_token_is_committed_before_it_is_used(services: Services, upstre
     assert seen == [(f"Bearer access-{number}", number, f"refresh-{number}") for number in (1, 2, 3)]
 
 
+@SQLITE
 @pytest.mark.parametrize("second", [{}, {"refresh_token": ""}, {"refresh_token": None}])
 async def test_an_answer_without_a_refresh_token_keeps_the_one_there_is(
     services: Services, upstream: Upstream, second: dict[str, Any]
@@ -428,6 +438,7 @@ async def test_an_answer_without_a_refresh_token_keeps_the_one_there_is(
     assert sent == ["first-refresh", "rotated", "rotated"]
 
 
+@SQLITE
 async def test_a_life_that_is_not_said_is_unknown_and_ends_with_a_401(services: Services, upstream: Upstream) -> None:
     endpoint = Endpoint(upstream, {"access_token": "one"}, {"access_token": "two"})
     await connected(services, endpoint.form())
@@ -492,7 +503,9 @@ async def test_a_caller_whose_connection_gets_another_token_meanwhile_is_told_so
     await connections.update(services, "items", {"auth": form["auth"] | {"refresh_token": "given-anew"}})
     sent = await caller
     assert (sent.call["state"], sent.call["reason"]) == ("failed", "token_unavailable")
-    assert (await row(services)).generation == 0
+    assert "was given other auth meanwhile" in sent.call["detail"]
+    kept = await row(services)
+    assert (kept.generation, kept.sealed_access_token) == (1, None)
     assert await state(services) == ("ready", None)
 
 
@@ -504,6 +517,7 @@ async def test_refreshing_by_hand_joins_a_refresh_in_flight(services: Services, 
     assert (await tokens.refresh(services, target, forced=True)).generation == 2
 
 
+@SQLITE
 async def test_a_connection_without_tokens_asks_no_database(services: Services) -> None:
     form = {"name": "items", "base_url": "https://api.example.com", "auth": {"scheme": "bearer", "token": "fixed"}}
     await connections.create(services, ConnectionForm.model_validate(form))

@@ -12,8 +12,8 @@ from quart_app.cli.access import account, key
 from quart_app.cli.calls import call
 from quart_app.cli.connections import connection
 from quart_app.cli.options import STORE, opened, run, settings_of, settings_options
-from quart_app.db import copy_sqlite
 from quart_app.errors import SettingsError
+from quart_app.files import copy_sqlite
 from quart_app.migrations import schema_sql
 
 

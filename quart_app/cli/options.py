@@ -60,10 +60,12 @@ async def opened(options: dict[str, str | None]) -> AsyncIterator[Services]:
 
 
 def pairs(items: tuple[str, ...], separator: str) -> list[tuple[str, str]]:
+    """Names and values; space around a header's value is none of it (RFC 9110 §5.5), any other is kept."""
     for item in items:
         if separator not in item:
             raise click.UsageError(f"{item!r} is not NAME{separator}VALUE")
-    return [(name.strip(), value.strip()) for name, _, value in (item.partition(separator) for item in items)]
+    split = [item.partition(separator) for item in items]
+    return [(name.strip(), value.strip() if separator == ":" else value) for name, _, value in split]
 
 
 def secret(field: str, value: str) -> str:

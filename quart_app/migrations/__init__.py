@@ -16,8 +16,9 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from quart_app.db import Database, copy_sqlite
+from quart_app.db import Database
 from quart_app.errors import DataError
+from quart_app.files import copy_sqlite
 from quart_app.models import Base
 
 SCHEMA = "0001"

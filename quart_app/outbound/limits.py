@@ -26,7 +26,7 @@ class Slots:
         """
         self._limit = limit
         self._admit()
-        if self.taken < limit and not self._waiting:
+        if self.taken < limit:
             self.taken += 1
             return 0.0
         if len(self._waiting) >= self._waiters:

@@ -21,7 +21,7 @@ ABSENT = {
     "digest": "0",
     "path:name": "absent.js",
 }
-READS_JSON = [route for route in ROUTES if route.form or route.takes or route.view.__name__ == "post_replay"]
+READS_JSON = [route for route in ROUTES if route.form or route.takes]
 HTML = {"Accept": "text/html,application/xhtml+xml"}
 
 

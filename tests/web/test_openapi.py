@@ -1,5 +1,6 @@
 """The document is OpenAPI 3.1 in shape, has every route of the API in it, and says of each what the code does."""
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -73,7 +74,7 @@ def test_each_operation_has_a_name_of_its_own_a_summary_answers_and_its_paramete
 def test_every_reference_leads_somewhere_and_every_schema_is_used() -> None:
     document = openapi()
     schemas = document["components"]["schemas"]
-    led_to = {schema["$ref"] for schema in schemas_within(document) if isinstance(schema.get("$ref"), str)}
+    led_to = set(re.findall(r'"\$ref": "([^"]+)"', json.dumps(document)))
     assert led_to == {f"#/components/schemas/{name}" for name in schemas}
 
 

@@ -1,0 +1,307 @@
+"""The command line beside a running server, a process for each command, and without one.
+
+Without one the commands run in this process, which takes a tenth of the time; `Served` and one test here run them
+as processes as well.
+"""
+
+import json
+import re
+import sqlite3
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from quart_app.cli import main
+from tests.served import SWITCHBOARD, Served, clean_environment
+
+SECRET = "very-secret-password"
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Says what was asked; 401 under /refused."""
+
+    def do_GET(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        said = {"method": self.command, "path": self.path, "headers": dict(self.headers), "body": body}
+        content = json.dumps(said).encode()
+        self.send_response(401 if self.path.startswith("/refused") else 200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_POST = do_PUT = do_GET  # noqa: N815
+
+    def log_message(self, *_: Any) -> None:
+        return
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@dataclass
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@dataclass
+class Shell:
+    """Runs commands on one data folder, as processes beside a server if there is one."""
+
+    data: Path
+    served: Served | None = None
+
+    def run(self, *arguments: str) -> Done:
+        given = [*arguments, "--data", str(self.data)]
+        if self.served is not None:
+            return in_a_process(*given)
+        done = CliRunner().invoke(main, given)
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
+        return Done(done.exit_code, done.stdout, done.stderr)
+
+    def says(self, *arguments: str) -> str:
+        """What a command that works prints."""
+        done = self.run(*arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def refuses(self, *arguments: str) -> str:
+        """What a command that does not work says, on stderr and nowhere else."""
+        done = self.run(*arguments)
+        assert (done.returncode, done.stdout) == (1, ""), done
+        assert done.stderr.startswith("Error: ")
+        return done.stderr
+
+
+def in_a_process(*arguments: str) -> Done:
+    command, environment = [*SWITCHBOARD, *arguments], clean_environment()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    with Served.running(tmp_path_factory.mktemp("cli") / "data") as served:
+        yield Shell(served.data, served)
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Shell:
+    return Shell(tmp_path / "data")
+
+
+@pytest.fixture(params=["beside", "alone"])
+def shell(request: pytest.FixtureRequest) -> Shell:
+    found: Shell = request.getfixturevalue(request.param)
+    return found
+
+
+def test_a_connection_is_added_listed_shown_checked_and_removed(shell: Shell, api: str, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text(f"{SECRET}\n")
+    auth = ["--scheme=basic", "--auth=username=me", f"--auth=password=@{file}", "--header=X-Team: blue"]
+    added = shell.says("connection", "add", "orders", api, *auth, "--policy=concurrency=64", "--allow-private")
+    assert added == "orders is ready: switchboard call orders GET /\n"
+    assert shell.says("connection", "list").splitlines()[1].split() == ["orders", "ready", "basic", api]
+    shown = json.loads(text := shell.says("connection", "show", "orders"))
+    assert SECRET not in text
+    assert shown["auth"]["password"].keys() == {"set", "fingerprint"}
+    assert (shown["headers"], shown["policy"]["concurrency"]) == ({"X-Team": "blue"}, 64)
+    assert shell.says("connection", "check", "orders") == "The API answers (200).\n"
+    called = shell.run(
+        "call", "orders", "put", "/items?a=1", '--json={"hoge": "val"}', "--query=b= 2", "--header=X-B:  3 "
+    )
+    assert called.returncode == 0, called.stderr
+    said = json.loads(called.stdout)
+    assert (said["method"], said["path"], said["body"]) == ("PUT", "/items?a=1&b=+2", '{"hoge":"val"}')
+    assert (said["headers"]["x-b"], said["headers"]["x-team"]) == ("3", "blue")
+    assert SECRET not in called.stdout
+    found = re.fullmatch(r"200 in \d\.\d{3} s, call ([0-9a-f-]{36})\n", called.stderr)
+    assert found is not None
+    assert [(state, origin) for id_, state, origin in calls(shell.data) if id_ == found[1]] == [("done", "api")]
+    if shell.served is not None:  # the server knows at once what the command made
+        assert shell.served.request("GET", f"/api/calls/{found[1]}")[0] == 200
+        assert shell.served.request("GET", "/proxy/orders/")[0] == 200
+    assert shell.says("connection", "remove", "orders") == ""
+    if shell.served is not None:
+        assert shell.served.request("GET", "/api/connections/orders")[0] == 404
+
+
+def calls(data: Path) -> list[tuple[str, str, str]]:
+    with closing(sqlite3.connect(data / "switchboard.db")) as database:
+        return database.execute("SELECT id, state, origin FROM calls").fetchall()
+
+
+def test_a_key_is_made_listed_and_revoked(shell: Shell) -> None:
+    key = shell.says("key", "create", "robot", "--scope=read").strip()
+    assert re.fullmatch(r"sb_[0-9a-f]{12}_[0-9a-f]{64}_[0-9a-f]{8}", key)
+    key_id = key.split("_")[1]
+    (line,) = [line for line in shell.says("key", "list").splitlines() if key_id in line]
+    assert line.split() == [key_id, "robot", "read", "good"]
+    if shell.served is not None:
+        headers = [("Authorization", f"Bearer {key}")]
+        assert shell.served.request("GET", "/api/calls", headers=headers)[0] == 200
+    assert shell.says("key", "revoke", key_id) == ""
+    assert key.split("_")[2] not in (listed := shell.says("key", "list"))
+    assert f"{key_id}  robot" in listed
+    assert "revoked" in listed
+
+
+def test_an_account_is_made_and_gets_links(shell: Shell) -> None:
+    links = [shell.says("account", "create", "ann"), shell.says("account", "link", "ann")]
+    tokens = [re.search(r"http://\S+/sign-in#(\S+)", text) for text in links]
+    assert None not in tokens
+    assert len({found[1] for found in tokens if found}) == 2
+    if shell.served is not None:
+        own = [("X-Requested-By", "switchboard"), ("Sec-Fetch-Site", "same-origin")]
+        for found in tokens:
+            assert found is not None
+            status, answer = shell.served.request("POST", "/api/sign-ins", {"token": found[1]}, own)
+            assert (status, answer) == (201, {"account": {"name": "ann"}})
+
+
+def test_a_backup_is_a_whole_database_for_its_owner_only(shell: Shell, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    done = shell.run("backup", str(copy))
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert f"{copy.stat().st_size} bytes" in done.stderr
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    with closing(sqlite3.connect(copy)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert database.execute("SELECT count(*) FROM installation").fetchone() == (1,)
+    restored = tmp_path / "restored"
+    restored.mkdir(0o700)
+    copy.rename(restored / "switchboard.db")
+    (restored / "switchboard.key").write_bytes((shell.data / "switchboard.key").read_bytes())
+    (restored / "switchboard.key").chmod(0o600)
+    assert Shell(restored).says("connection", "list") == Shell(shell.data).says("connection", "list")
+
+
+def test_what_cannot_be_done_is_said_on_stderr(alone: Shell, api: str, tmp_path: Path) -> None:
+    alone.says("account", "create", "ann")
+    for arguments, said in (
+        (["connection", "show", "unknown"], "There is no connection of this name."),
+        (["connection", "remove", "unknown"], "There is no connection of this name."),
+        (["connection", "add", "private", api], "allow_private"),
+        (["call", "unknown", "GET", "/"], "There is no connection of this name."),
+        (["key", "revoke", "0" * 12], "There is no key of this id."),
+        (["key", "create", "robot", "--scope=everything"], "Scopes are call, read, manage"),
+        (["account", "create", "ann"], "There is an account named ann already."),
+        (["account", "link", "bob"], "There is no account of this name."),
+        (["backup", str(alone.data / "switchboard.key")], "File exists"),
+        (["backup", str(tmp_path / "nowhere" / "copy.db")], "No such file"),
+    ):
+        assert said in alone.refuses(*arguments), arguments
+
+
+def test_every_fault_of_an_input_is_said_at_once(alone: Shell) -> None:
+    said = alone.refuses(
+        "connection", "add", "Not A Name", "ftp://x", "--scheme=bearer", "--auth=tokem=x", "--policy=concurrency=0"
+    )
+    for pointer in ("/name", "/base_url", "/auth", "/policy/concurrency"):
+        assert f"\n  {pointer}" in said
+    said = alone.refuses("call", "orders", "NOT A METHOD", "/", "--text=x", "--json=1", "--header=X Y: 1")
+    assert "\n  /method" in said
+    assert "\n  /headers" in said
+
+
+def test_a_call_that_fails_says_why(alone: Shell, api: str) -> None:
+    alone.says("connection", "add", "nobody", "http://127.0.0.1:1", "--allow-private")
+    failed = alone.run("call", "nobody", "GET", "/")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert re.fullmatch(
+        r"failed in \S+ s, call \S+\nError: connect_failed: The upstream refused the connection.\n", failed.stderr
+    )
+    assert "The upstream refused the connection." in alone.refuses("connection", "check", "nobody")
+    alone.says("connection", "add", "refusing", f"{api}/refused", "--allow-private")
+    refused = alone.run("call", "refusing", "GET", "/")  # an upstream's 401 is an answer
+    assert (refused.returncode, json.loads(refused.stdout)["path"]) == (0, "/refused/")
+    assert "refused the credential (401)" in alone.refuses("connection", "check", "refusing")
+    assert "There is no connection of this name." in alone.refuses("call", "unknown", "GET", "/")
+
+
+def test_a_command_that_fails_ends_its_process_with_code_1(alone: Shell) -> None:
+    done = in_a_process("connection", "check", "unknown", "--data", str(alone.data))
+    assert done == Done(1, "", "Error: There is no connection of this name.\n")
+
+
+# Without a data folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["connection", "add", "x", "http://x.example", "--auth", "no-separator"], "is not NAME=VALUE"),
+        (["connection", "add", "x", "http://x.example", "--policy", "concurrency=many"], "is not JSON"),
+        (["call", "x", "GET", "/", "--json", "{"], "is not JSON"),
+        (["call", "x", "GET"], "Missing argument 'PATH'"),
+        (["nonsense"], "No such command 'nonsense'"),
+    ],
+)
+def test_what_is_typed_wrong_is_said_with_exit_code_2(arguments: list[str], said: str, tmp_path: Path) -> None:
+    options = ["--data", str(tmp_path / "data")] if len(arguments) > 1 else []
+    done = CliRunner().invoke(main, [*arguments, *options])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_secret_may_come_from_a_file_that_has_to_be_there(tmp_path: Path) -> None:
+    given = ["connection", "add", "x", "http://x.example", "--scheme=bearer", "--auth=token=@/nowhere/token"]
+    done = CliRunner().invoke(main, [*given, "--data", str(tmp_path / "data")])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "/nowhere/token: No such file or directory" in done.stderr
+
+
+def test_a_setting_that_cannot_be_read_is_said_by_name(tmp_path: Path) -> None:
+    (tmp_path / "switchboard.toml").write_text('link_minutes = "soon"\ncolour = "blue"\n')
+    done = CliRunner().invoke(main, ["key", "list", "--data", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "link_minutes" in done.stderr
+    assert "colour is not a setting" in done.stderr
+
+
+def test_schema_is_printed_as_it_is() -> None:
+    done = CliRunner().invoke(main, ["schema"])
+    assert (done.exit_code, done.stdout) == (0, (Path(__file__).parents[1] / "schema.sql").read_text())
+
+
+def commands(group: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield path, group
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, (*path, name))
+
+
+def test_every_command_says_what_it_does() -> None:
+    found = dict(commands(main))
+    assert found.keys() >= {("serve",), ("demo",), ("schema",), ("backup",), ("call",), ("connection", "check")}
+    for path, command in found.items():
+        for option in ("--help", "-h"):
+            done = CliRunner().invoke(main, [*path, option])
+            assert (done.exit_code, done.stderr) == (0, ""), path
+            assert done.stdout.startswith("Usage: ")
+            assert command.help
+            assert command.help.split("\n")[0] in " ".join(done.stdout.split())
+
+
+def test_version_is_the_packages() -> None:
+    done = CliRunner().invoke(main, ["--version"])
+    assert (done.exit_code, bool(re.search(r"\d+\.\d+\.\d+", done.stdout))) == (0, True)
