@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
+import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from quart_app import calls
@@ -13,6 +14,9 @@ from quart_app.forms import invalid_input
 from quart_app.services import Services
 
 MOST_CALLS = 1000
+UNFORESEEN = AppError(500, "internal_error", "Something went wrong here; the log says where.")
+
+log = structlog.get_logger()
 
 
 class BatchForm(BaseModel):
@@ -75,6 +79,9 @@ async def outcome(services: Services, index: int, item: Any, actor: str) -> dict
         return {"index": index, "error": problem(invalid_input(error, calls.CallForm))}
     except AppError as error:
         return {"index": index, "error": problem(error)}
+    except Exception as error:
+        log.error("unforeseen", kind=type(error).__name__, batch_item=index)
+        return {"index": index, "error": problem(UNFORESEEN)}
     return {"index": index, "call": sent.view()}
 
 

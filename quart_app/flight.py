@@ -15,6 +15,7 @@ from quart_app import records, tokens
 from quart_app.errors import AppError, CallFailed
 from quart_app.outbound.auth import Credential
 from quart_app.outbound.client import Answer, AttemptFailed, Outgoing
+from quart_app.outbound.redact import own_secrets
 from quart_app.outbound.target import Target
 from quart_app.outbound.timings import Timings
 from quart_app.recorder import Record
@@ -44,6 +45,7 @@ class Flight:
         self.total_seconds = total_seconds
         self.id = str(uuid7())
         self.credential = target.credential
+        self._own_secrets = own_secrets(outgoing.headers, str(outgoing.url))
         self.answer: Answer | None = None
         self.began = time.perf_counter()
         self.waited_seconds = 0.0
@@ -68,7 +70,7 @@ class Flight:
 
     @property
     def _redactor(self) -> Any:
-        return self.credential.redactor
+        return self.credential.redactor.also(self._own_secrets)
 
     async def depart(self) -> Answer:
         """Sends, and returns when the answer's head is here.

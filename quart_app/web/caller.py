@@ -56,6 +56,7 @@ class Caller:
         self._pieces: asyncio.Queue[bytes | None] | None = None
         self._ended = False
         self._dropping = False
+        self._over = False
         self._loop = asyncio.get_running_loop()
         self._work: asyncio.Task[Any] | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -123,7 +124,8 @@ class Caller:
                     await self._pieces.put(None)
             if self._dropping and self._ended:
                 return
-        self._let_go()
+        if not self._over:
+            self._let_go()
 
     def _look(self) -> None:
         """Now and then: lets go of a caller that has taken nothing for too long, or went while nobody read."""
@@ -150,6 +152,7 @@ class Caller:
             message = END
         if ends and self.uploads:
             return
+        self._over = ends  # the server says that a caller has gone also when all is done
         self._sending_since = self._loop.time()
         await self._send(message)
         self._sending_since = None

@@ -142,6 +142,8 @@ class Relay:
                     if left <= 0:
                         await flight.read()
                         await flight.land()
+                        await caller.send({"type": "http.response.body", "body": piece, "more_body": False})
+                        return
                 await caller.send({"type": "http.response.body", "body": piece, "more_body": True})
         except CallFailed:
             await caller.break_off(framed=length is not None)

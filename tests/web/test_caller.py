@@ -256,6 +256,36 @@ async def test_pipelined_requests_are_answered_in_order(switchboard: Served, ups
     assert [(await wire.answer()).body for _ in range(60)] == [f"/v1/{number}".encode() for number in range(60)]
 
 
+KINDS = {
+    "of a known length": (b"Content-Length: 10\r\n\r\n", b"0123456789"),
+    "of a known length, in pieces": (b"Content-Length: 10\r\n\r\n01234", b"56789"),
+    "chunked": (b"Transfer-Encoding: chunked\r\n\r\n", b"a\r\n0123456789\r\n0\r\n\r\n"),
+    "without a body": (b"Content-Length: 0\r\n\r\n", b""),
+}
+
+
+@pytest.mark.parametrize(("head", "body"), KINDS.values(), ids=KINDS.keys())
+@pytest.mark.parametrize("size", [0, 10, 100_000])
+async def test_the_connection_lives_on_after_an_answer_whose_body_comes_late(
+    switchboard: Served, wire: Wire, head: bytes, body: bytes, size: int
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(3):
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(size)
+            writer.write(b"HTTP/1.1 200 OK\r\n" + head)
+            await asyncio.sleep(0.01)
+            writer.write(body)
+
+    async with raw_upstream(answer) as url:
+        name = await connect(switchboard, url)
+        for _ in range(3):
+            answered = await wire.ask("PUT" if size else "GET", f"/proxy/{name}/", body=b"x" * size if size else None)
+            assert answered.body == (b"0123456789" if body else b"")
+            call = await opened(switchboard, answered.header("x-switchboard-call"))
+            assert (call["state"], call["response"]["body"]["size"]) == ("done", len(answered.body))
+
+
 async def test_a_caller_may_ask_for_the_connection_to_end(switchboard: Served, upstream: Upstream, wire: Wire) -> None:
     name = await connect(switchboard, upstream.url)
     assert (await wire.ask("GET", f"/proxy/{name}/", ["Connection: close"])).status == 200
