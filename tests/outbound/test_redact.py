@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from quart_app.outbound.redact import MARK, SHORTEST, Redactor
+from quart_app.outbound.redact import MARK, SHORTEST, Redactor, own_secrets
 
 Encode = Callable[[str], bytes]
 
@@ -231,3 +231,28 @@ def test_header_values_are_read_as_latin_1_and_names_kept_as_they_are() -> None:
 def test_a_form_with_several_secrets_is_clean() -> None:
     body = urlencode({"grant_type": "refresh_token", "refresh_token": "r+1/2=", "client_secret": "s&t u"}).encode()
     assert not any(holds(Redactor(["r+1/2=", "s&t u"]).content(body), secret) for secret in ("r+1/2=", "s&t u"))
+
+
+OWN = [
+    ([(b"x-api-key", b"their-own-key")], "http://x/", ("their-own-key", "their-own-key")),
+    ([(b"x-auth-token", b"Token their-own")], "http://x/", ("Token their-own", "their-own")),
+    ([(b"accept", b"application/json"), (b"x-session", b"short")], "http://x/", ()),
+    ([], "http://x/?api_key=a%2Fb%3Dc%2B%2B%2B&page_token=0123456789", ("a/b=c+++",)),
+    ([], "http://x/?token_type=bearer&q=0123456789", ()),
+]
+
+
+@pytest.mark.parametrize(("headers", "url", "expected"), OWN)
+def test_what_a_caller_sends_under_telling_names_is_a_secret_too(
+    headers: list[tuple[bytes, bytes]], url: str, expected: tuple[str, ...]
+) -> None:
+    assert own_secrets(headers, url) == expected
+
+
+def test_further_secrets_are_taken_out_with_the_known_ones() -> None:
+    known = Redactor(["known-secret"])
+    assert known.also(()) is known
+    both = known.also(("their-own-key",))
+    assert both is known.also(("their-own-key",))
+    assert both.text("known-secret, their-own-key") == f"{MARK}, {MARK}"
+    assert known.text("their-own-key") == "their-own-key"

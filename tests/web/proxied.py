@@ -18,7 +18,7 @@ from tests.wire import Answered, Wire
 STALL_SECONDS = 1
 UPLOAD_BYTES = 64 * 1024**2
 SMALL_BUFFER = 128 * 1024
-STOP_SECONDS = 3
+STOP_SECONDS = 4.5
 NUMBERS = itertools.count()
 
 Reply = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

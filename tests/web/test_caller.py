@@ -153,6 +153,36 @@ async def test_a_slow_upstream_pushes_back_on_the_uploader(switchboard: Served) 
     assert (call["state"], call["request"]["body"]["size"]) == ("done", UPLOAD_BYTES)
 
 
+async def test_an_upload_that_the_upstream_stops_taking_is_given_up(switchboard: Served) -> None:
+    async with (
+        silent_upstream() as (url, accepted),
+        Wire.to(switchboard.port, switchboard.key, buffer_bytes=SMALL_BUFFER) as wire,
+    ):
+        name = await connect(switchboard, url, policy={"idle_seconds": 0.3})
+        wire.writer.write(
+            wire.head("PUT", f"/proxy/{name}/", [f"Content-Length: {UPLOAD_BYTES}"]) + b"x" * UPLOAD_BYTES
+        )
+        await let_go_within(await accepted, 2)
+        assert is_problem(await wire.answer(), 504, "idle_timeout")
+    call = await record(switchboard, name)
+    assert (call["state"], call["reason"]) == ("failed", "idle_timeout")
+
+
+async def test_an_upload_that_the_caller_stops_sending_is_given_up(switchboard: Served, wire: Wire) -> None:
+    async with silent_upstream() as (url, accepted):
+        name = await connect(switchboard, url, policy={"idle_seconds": 0.3})
+        await wire.send(wire.head("PUT", f"/proxy/{name}/", ["Content-Length: 100000"]) + b"x" * 1000)
+        await let_go_within(await accepted, 2)
+        answered = await wire.answer_head()
+        assert is_problem(await with_body(wire, answered), 504, "idle_timeout")
+    call = await opened(switchboard, answered.header("x-switchboard-call"))
+    assert (call["state"], call["reason"], call["detail"]) == (
+        "failed",
+        "idle_timeout",
+        "The sender of the upload stood still.",
+    )
+
+
 # Answers that come before the upload is all in
 
 
