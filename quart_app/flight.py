@@ -56,8 +56,7 @@ class Flight:
         self._holds_slot = False
         self._attempt_timings: Timings | None = None
         cap = target.policy.record_bytes if target.policy.record_bodies else 0
-        self.sent = Copy(cap)
-        self.received = Copy(cap)
+        self.sent, self.received = Copy(cap), Copy(cap)
         self.record = records.new_call(
             target,
             id_=self.id,

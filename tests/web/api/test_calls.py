@@ -486,40 +486,40 @@ async def test_one_bad_item_is_that_lines_problem(orders: Asker, upstream: Upstr
     assert len(upstream.seen) == 2
 
 
-async def test_a_batch_of_500_sends_at_most_its_concurrency_at_once(orders: Asker, upstream: Upstream) -> None:
-    await orders.ask("PATCH", "/api/connections/orders", json={"policy": {"concurrency": 1000}})
-    under_way, most = 0, 0
+class Crowd:
+    """An upstream's handler that counts how many calls are in it; the first ones stay until `size` are there."""
 
-    async def count(_: web.Request) -> web.Response:
-        nonlocal under_way, most
-        under_way += 1
-        most = max(most, under_way)
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.inside = 0
+        self.most = 0
+        self.full = asyncio.Event()
+
+    async def __call__(self, _: web.Request) -> web.Response:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        if self.inside == self.size:
+            self.full.set()
+        await asyncio.wait_for(self.full.wait(), 10)
         await asyncio.sleep(0.002)
-        under_way -= 1
+        self.inside -= 1
         return web.Response()
 
-    upstream.handler = count
-    lines = await lines_of(orders, [{"connection": "orders"}] * 500, concurrency=7)
+
+async def test_a_batch_sends_as_many_at_once_as_it_says_and_never_more(orders: Asker, upstream: Upstream) -> None:
+    await orders.ask("PATCH", "/api/connections/orders", json={"policy": {"concurrency": 1000}})
+    upstream.handler = crowd = Crowd(7)
+    lines = await lines_of(orders, [{"connection": "orders"}] * 200, concurrency=7)
     assert {line["call"]["state"] for line in lines} == {"done"}
-    assert sorted(line["index"] for line in lines) == list(range(500))
-    assert most == 7
+    assert sorted(line["index"] for line in lines) == list(range(200))
+    assert crowd.most == 7
 
 
 async def test_the_connections_own_bound_holds_in_a_batch(orders: Asker, upstream: Upstream) -> None:
     await orders.ask("PATCH", "/api/connections/orders", json={"policy": {"concurrency": 2}})
-    under_way, most = 0, 0
-
-    async def count(_: web.Request) -> web.Response:
-        nonlocal under_way, most
-        under_way += 1
-        most = max(most, under_way)
-        await asyncio.sleep(0.01)
-        under_way -= 1
-        return web.Response()
-
-    upstream.handler = count
+    upstream.handler = crowd = Crowd(2)
     lines = await lines_of(orders, [{"connection": "orders"}] * 12)
-    assert (len(lines), most) == (12, 2)
+    assert (len(lines), crowd.most) == (12, 2)
     assert max(line["call"]["attempts"][0]["waited_seconds"] for line in lines) > 0
 
 
