@@ -241,7 +241,7 @@ def recorded_form(row: Call, target: Target, changes: dict[str, Any]) -> dict[st
     headers = [
         (name, value)
         for name, value in row.request_headers
-        if MARK not in value and header_rules.normal(name.encode()) not in injected
+        if MARK not in value and header_rules.normal(name.encode()) not in (*injected, b"idempotency-key")
     ]
     form = {"connection": target.name, "method": row.method, "path": rest, "headers": headers}
     return form | changes

@@ -39,6 +39,7 @@ def demo(sandbox_bind: str, **options: str | None) -> None:
     """Serve with a sandbox API and three ready connections to it."""
     from quart_app.demo import serve_demo
 
+    options["database_url"] = ""  # never one that the environment names: the demo remakes its connections
     if options["data"] is None:
         options["data"] = str(settings_of({}).data) + "-demo"
     run(serve_demo(settings_of(options), sandbox_bind))

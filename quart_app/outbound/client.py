@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
+from urllib.parse import unquote_plus
 
 import aiohttp
 from multidict import CIMultiDict
@@ -119,7 +120,7 @@ class Client:
         """
         url = outgoing.url
         if credential.query:
-            url = URL(f"{url}{'&' if url.raw_query_string else '?'}{credential.query}", encoded=True)
+            url = with_credential(url, credential.query)
         headers = CIMultiDict(
             (name.decode(), value.decode("utf-8", "surrogateescape"))
             for name, value in (*outgoing.headers, *credential.headers)
@@ -193,6 +194,14 @@ class Client:
 @lru_cache(maxsize=256)
 def timeout_of(total: float | None, connect: float, first_byte: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=total, sock_connect=connect, sock_read=first_byte)
+
+
+def with_credential(url: URL, parameter: str) -> URL:
+    """The URL with the connection's own parameter at its end; one of that name from the caller gives way to it."""
+    name = unquote_plus(parameter.partition("=")[0])
+    pieces = url.raw_query_string.split("&") if url.raw_query_string else []
+    kept = [piece for piece in pieces if unquote_plus(piece.partition("=")[0]) != name]
+    return URL(f"{str(url).partition('?')[0]}?{'&'.join([*kept, parameter])}", encoded=True)
 
 
 def body_of(outgoing: Outgoing, headers: CIMultiDict[str]) -> Any:

@@ -1,8 +1,10 @@
-"""What a transport does not offer: to see without reading that the other side has left, and to reset."""
+"""What a transport does not offer: has the other side left, has it taken all that was written; to reset."""
 
+import fcntl
 import select
 import socket
 import struct
+import termios
 from typing import Any
 
 LEFT = getattr(select, "POLLRDHUP", 0x2000)
@@ -17,6 +19,18 @@ def has_left(transport: Any) -> bool:
     poll = select.poll()
     poll.register(sock.fileno(), LEFT)
     return bool(poll.poll(0))
+
+
+def has_unsent(transport: Any) -> bool:
+    """Whether the other side's system has not yet taken all that was written (tcp(7), SIOCOUTQ)."""
+    sock = transport.get_extra_info("socket")
+    if transport.get_write_buffer_size() or sock is None or sock.fileno() < 0:
+        return bool(transport.get_write_buffer_size())
+    try:
+        waiting = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4)
+    except OSError:
+        return False
+    return any(waiting)
 
 
 def cut(transport: Any) -> None:

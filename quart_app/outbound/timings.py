@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 from aiohttp.tracing import Trace
 
-from quart_app.outbound.sockets import cut
+from quart_app.outbound.sockets import cut, has_unsent
 
 current: ContextVar["Timings | None"] = ContextVar("current", default=None)
 
@@ -103,13 +103,13 @@ class TimedConnector(aiohttp.TCPConnector):
         return made
 
     def _release(self, key: Any, protocol: Any, *, should_close: bool = False) -> None:
-        """Cuts a connection that is given up with some of a request unsent.
+        """Cuts a connection that is given up with some of a request not taken.
 
-        Its close would wait until the upstream has taken that, which one that stands still never does.
+        Its close would come behind that, and an upstream that stands still would never see it.
         """
         transport = protocol.transport
         super()._release(key, protocol, should_close=should_close)
-        if transport is not None and transport.is_closing() and transport.get_write_buffer_size():
+        if should_close and transport is not None and has_unsent(transport):
             cut(transport)
 
 

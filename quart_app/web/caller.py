@@ -124,6 +124,7 @@ class Caller:
                     await self._pieces.put(None)
             if self._dropping and self._ended:
                 return
+        self._ended = True
         if not self._over:
             self._let_go()
 

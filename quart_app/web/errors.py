@@ -5,6 +5,7 @@ from typing import Any
 
 import structlog
 from quart import Response, g, request
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from quart_app.errors import AppError
@@ -49,8 +50,17 @@ async def on_http_error(error: HTTPException) -> Any:
 
 
 async def on_unforeseen(error: Exception) -> Response:
-    log_unforeseen(error, request.endpoint)
-    return await on_app_error(AppError(500, *CODES[500]))
+    return await on_app_error(what_to_say(error, request.endpoint))
+
+
+def what_to_say(error: Exception, endpoint: str | None) -> AppError:
+    """503 for a database that does not answer, 500 for what nobody foresaw; the log has the place of both."""
+    log_unforeseen(error, endpoint)
+    if isinstance(error, SQLAlchemyError | ConnectionError):
+        busy = AppError(503, "storage_unavailable", "The database does not answer now; try again in a moment.")
+        busy.headers.append(("Retry-After", "1"))
+        return busy
+    return AppError(500, *CODES[500])
 
 
 def log_unforeseen(error: Exception, endpoint: str | None) -> None:

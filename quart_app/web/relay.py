@@ -19,7 +19,7 @@ from quart_app.outbound.target import Target
 from quart_app.services import Services
 from quart_app.web import access
 from quart_app.web.caller import Caller, CallerGone, too_large
-from quart_app.web.errors import CODES, log_unforeseen
+from quart_app.web.errors import what_to_say
 from quart_app.web.problems import send_problem
 
 PREFIX = b"/proxy/"
@@ -55,9 +55,9 @@ class Relay:
         except CallerGone:
             pass
         except Exception as error:
-            log_unforeseen(error, "relay")
+            said = what_to_say(error, "relay")
             if not caller.answered:
-                await send_problem(caller.send, AppError(500, *CODES[500]), [GATEWAY])
+                await send_problem(caller.send, said, [GATEWAY])
         finally:
             caller.close()
         if caller.uploads:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from quart_app.outbound.sockets import cut, has_left
+from quart_app.outbound.sockets import cut, has_left, has_unsent
 
 End = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -57,6 +57,20 @@ async def test_a_connection_of_ours_that_is_closed_has_been_left() -> None:
         near.transport.abort()
         await asyncio.sleep(0)
         assert has_left(near.transport)
+
+
+@pytest.mark.parametrize("size", [1, 1024**2, 64 * 1024**2])
+async def test_what_the_other_side_has_not_taken_is_unsent(size: int) -> None:
+    async with pair() as ((_, near), (reader, far)):
+        assert not has_unsent(near.transport)
+        far.transport.pause_reading()  # type: ignore[attr-defined]
+        near.write(b"x" * size)
+        await asyncio.sleep(0.01)
+        assert has_unsent(near.transport) == (size > 1)
+        far.transport.resume_reading()  # type: ignore[attr-defined]
+        await reader.readexactly(size)
+        await asyncio.sleep(0.01)
+        assert not has_unsent(near.transport)
 
 
 async def test_a_cut_is_a_reset_to_the_other_side_also_with_much_unsent() -> None:

@@ -502,3 +502,11 @@ async def test_a_failed_call_is_a_gateway_error_with_its_id(
             call = await opened(switchboard, answered.header("x-switchboard-call"))
             assert (call["state"], call["reason"], call["status"]) == ("failed", code, None)
             assert len(call["attempts"]) == 1
+
+
+async def test_the_connections_own_query_key_wins_over_one_of_the_callers(client: Any, upstream: Upstream) -> None:
+    auth = {"scheme": "api_key", "in": "query", "name": "key", "value": "own-secret-key"}
+    form = {"name": "q", "base_url": upstream.url, "policy": {"allow_private": True}, "auth": auth}
+    assert (await client.post("/api/connections", json=form)).status_code == 201
+    assert (await client.get("/proxy/q/items?a=%2f&k%65y=theirs&b=2")).status_code == 200
+    assert upstream.seen[0].path == "/items?a=%2f&b=2&key=own-secret-key"

@@ -29,6 +29,7 @@ async def get_connections(services: Services, session: AsyncSession) -> Response
 async def post_connection(services: Services, form: ConnectionForm) -> Response:
     """Add a connection."""
     row = await connections.create(services, form)
+    tell(services, row.name, row.state)
     return answer(connections.view(services, row), 201, {"Location": f"/api/connections/{row.name}"})
 
 
@@ -43,12 +44,14 @@ async def patch_connection(services: Services, form: connections.ConnectionChang
         row = await connections.update(services, name, form.model_dump(exclude_unset=True))
     except ValidationError as error:
         raise invalid_input(error, ConnectionForm) from None
+    tell(services, row.name, row.state)
     return answer(connections.view(services, row))
 
 
 async def delete_connection(services: Services, name: str) -> Response:
     """Remove a connection with its secrets; its calls stay on record."""
     await connections.delete(services, name)
+    tell(services, name, "deleted")
     return Response("", 204)
 
 
@@ -83,6 +86,11 @@ async def refreshed(services: Services, name: str) -> dict[str, Any]:
         "expires_at": instant(held.expires_at),
         "generation": held.generation,
     }
+
+
+def tell(services: Services, name: str, state: str) -> None:
+    """To the pages that are open."""
+    services.events.publish("connection", {"name": name, "state": state})
 
 
 def origin(who: Who) -> str:
