@@ -39,8 +39,8 @@ class Served:
     def running(cls, data: Path, *options: str) -> Iterator["Served"]:
         served = cls(data, free_port(), data.with_suffix(".log"))
         served.key = served.cli("key", "create", "test", *(f"--scope={scope}" for scope in ("call", "read", "manage")))
-        served.start(*options)
         try:
+            served.start(*options)
             yield served
         finally:
             served.stop()

@@ -20,8 +20,10 @@ from urllib.parse import parse_qs, quote, quote_plus
 
 import pytest
 from aiohttp import ClientPayloadError, ClientSession, DummyCookieJar, web
+from click.testing import CliRunner
 from yarl import URL
 
+from quart_app.cli import main
 from quart_app.sandbox import API_KEY_HEADER, Credentials
 from tests.sandboxed import serving_sandbox
 from tests.served import Served
@@ -297,11 +299,14 @@ def look_at_command_line(served: Served, planted: Planted, tmp_path: Path) -> No
     for arguments in (
         ("connection", "list"),
         ("connection", "show", "rotating"),
+        ("connection", "check", "refused"),
         ("key", "list"),
         ("call", "basic", "GET", "/items"),
         ("backup", str(tmp_path / "backup" / "copy.db")),
     ):
-        planted.look(" ".join(arguments[:2]), served.cli(*arguments))
+        done = CliRunner().invoke(main, [*arguments, "--data", str(served.data)])
+        assert done.exit_code == (1 if "refused" in arguments else 0), done.stderr
+        planted.look(" ".join(arguments[:2]), done.output)
 
 
 def test_the_search_finds_a_secret_in_every_form() -> None:
