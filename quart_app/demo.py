@@ -99,6 +99,7 @@ async def prepare(services: Services, base: str) -> None:
     bind = services.settings.bind
     say(f"\nFrom a program, with a key made just now:\n  export SWITCHBOARD_KEY={key}")
     say(f'  curl -H "Authorization: Bearer $SWITCHBOARD_KEY" http://{bind}/proxy/items/items')
+    say(f"\nIn a terminal:\n  switchboard call items GET '/items?limit=3' --data {services.settings.data}")
     if await accounts.count(services):
         say(accounts.link_text(services.settings, await accounts.create_link(services, "admin")))
 

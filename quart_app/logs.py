@@ -12,10 +12,11 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 def configure(level: str) -> None:
     """Sets up structlog, and lets the libraries speak from warning up."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)  # the server has a handler of its own for what it says below that
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(levelname)s %(name)s %(message)s")
     for name in ("aiohttp", "asyncio", "sqlalchemy", "alembic", "quart.app", "hypercorn.error"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("hypercorn.error").propagate = False
     logging.getLogger("quart_app").addFilter(unforeseen)
     structlog.configure(
         processors=[
