@@ -215,15 +215,19 @@ async def ask_raw(app: Quart, method: str, target: str, headers: dict[str, str])
     """A request with its target byte for byte, which a test client would tidy up first."""
     sent: list[dict[str, Any]] = []
 
+    ended = asyncio.Event()
     messages: list[dict[str, Any]] = [{"type": "http.request", "body": b"", "more_body": False}]
 
     async def receive() -> dict[str, Any]:
-        if not messages:
-            await asyncio.Event().wait()
-        return messages.pop()
+        if messages:
+            return messages.pop()
+        await ended.wait()
+        return {"type": "http.disconnect"}
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            ended.set()
 
     pairs = [HOST, *((name.lower().encode(), value.encode()) for name, value in headers.items())]
     path, _, query = target.partition("?")
