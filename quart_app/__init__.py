@@ -1,6 +1,5 @@
 """Switchboard: holds a team's connections to other people's HTTP APIs, sends the calls and remembers them."""
 
-import asyncio
 import gc
 import sys
 from collections.abc import AsyncGenerator
@@ -31,7 +30,7 @@ def create_app(settings: Settings | None = None) -> Quart:
             await welcome(services)
             settle_memory()
             yield
-            await drain(services)
+            services.drain()
             opened.clear()
 
     web.register(app, settings, lambda: opened[0])
@@ -51,11 +50,3 @@ async def welcome(services: Services) -> None:
     """At first run: the link that makes the first account, on the terminal and nowhere else."""
     if await accounts.count(services) == 0:
         print(accounts.link_text(services.settings, await accounts.create_link(services)), file=sys.stderr, flush=True)
-
-
-async def drain(services: Services) -> None:
-    """No new calls; event streams end; what is in flight has some seconds to finish."""
-    services.draining = True
-    services.events.close()
-    if services.tasks:
-        await asyncio.wait(list(services.tasks), timeout=services.settings.shutdown_seconds)

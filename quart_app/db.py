@@ -8,7 +8,7 @@ readers can only read. Other processes beside the server, the CLI's, wait up to 
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -95,14 +95,17 @@ class Database:
         """A session for reads, of its own for each request or task; close it soon."""
         return AsyncSession(self.reader, expire_on_commit=False)
 
+    def _turn(self) -> AbstractAsyncContextManager[None]:
+        """On SQLite the writers of this process one after another; PostgreSQL orders them itself."""
+        return self.turn if self.is_sqlite else nullcontext()
+
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:
         """A short write transaction: committed at the end, rolled back on an exception.
 
         Nothing may await the network inside it. On SQLite the process's writers take turns.
         """
-        turn = self.turn if self.is_sqlite else no_turn()
-        async with turn, AsyncSession(self.writer, expire_on_commit=False) as session, session.begin():
+        async with self._turn(), AsyncSession(self.writer, expire_on_commit=False) as session, session.begin():
             yield session
 
     @asynccontextmanager
@@ -112,7 +115,7 @@ class Database:
         Without `keys` SQLite lets a table that others refer to be built anew; with them, dropping the old one
         would delete every row that refers to it.
         """
-        async with self.turn if self.is_sqlite else no_turn(), self.writer.connect() as connection:
+        async with self._turn(), self.writer.connect() as connection:
             await self._enforce_keys(connection, keys)
             try:
                 async with connection.begin():
@@ -215,11 +218,6 @@ def write_at_once(connection: sqlite3.Connection, work: Sequence[tuple[str, list
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-
-
-@asynccontextmanager
-async def no_turn() -> AsyncIterator[None]:
-    yield
 
 
 def sqlite_engine(url: URL, pragmas: tuple[str, ...], begin: str, *, size: int) -> AsyncEngine:

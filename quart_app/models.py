@@ -36,7 +36,7 @@ Real: Any = Double().with_variant(sqlite.REAL(), "sqlite")
 
 
 class Base(DeclarativeBase):
-    type_annotation_map = {  # noqa: RUF012
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it off the class, and no instance changes it
         str: Text(),
         float: Real,
         int: Integer(),

@@ -129,6 +129,11 @@ class Services:
             self.revision = row.revision
             self.caches.drop()
 
+    def drain(self) -> None:
+        """No new calls, and event streams end; `finish` then waits for what must outlive its request."""
+        self.draining = True
+        self.events.close()
+
     async def finish(self) -> None:
         """Waits for the tasks that outlive their requests, so that no rotated token and no record is lost."""
         while self.tasks:

@@ -45,8 +45,7 @@ async def serve_until_told(app: Quart, bind: str) -> None:
     async def told() -> None:
         await stop.wait()
         for services in app.extensions.get("services", ()):
-            services.draining = True
-            services.events.close()
+            services.drain()
 
     try:
         await serve(app, made, shutdown_trigger=told)

@@ -78,7 +78,6 @@ class Settings:
     url_bytes: int = setting(8 * 1024, "Longest request target, in bytes.", positive)
     write_stall_seconds: int = setting(30, "Seconds a caller may stop reading before it is let go.", positive)
     recorder_entries: int = setting(2000, "Records that may wait to be written before callers wait.", positive)
-    shutdown_seconds: int = setting(8, "Seconds that calls in flight have to end at shutdown.", positive)
     log_level: str = setting("info", "debug, info, warning or error.", log_level)
 
     def __post_init__(self) -> None:

@@ -172,6 +172,7 @@ class Client:
             ttl_dns_cache=DNS_CACHE_SECONDS,
             socket_factory=socket_factory(allow_private=allow_private),
         )
+        # the factory is typed as one of aiohttp's own protocol, of which Wire is a kind
         connector._factory = partial(Wire, asyncio.get_running_loop())  # type: ignore[assignment]
         session = aiohttp.ClientSession(
             connector=connector,

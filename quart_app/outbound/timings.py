@@ -96,6 +96,7 @@ class TimedConnector(aiohttp.TCPConnector):
         timings = current.get()
         if timings is not None:
             timings.dialled = time.perf_counter()
+        # a trace hands the session on to its hooks, and ours ask for none
         trace = Trace(None, self.hooks, SimpleNamespace(timings=timings))  # type: ignore[arg-type]
         made = await super()._create_connection(req, [trace], timeout)
         if timings is not None:

@@ -103,6 +103,7 @@ def demo_client(credentials: Credentials) -> Client:
 def bare_app() -> Quart:
     app = Quart(__name__)
     app.config["MAX_CONTENT_LENGTH"] = JSON_BYTES
+    # Quart names the base class; the default provider, which is in use, has it
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.merge_slashes = False  # echo shows the path as it came, and nothing redirects by Host
     app.url_map.converters["anything"] = Anything

@@ -78,6 +78,7 @@ def take_uploads(app: Quart) -> None:
         finally:
             UPLOAD.reset(token)
 
+    # replacing the method is how Quart documents a middleware
     app.asgi_app = asgi_app  # type: ignore[method-assign]
     app.after_request(read_to_the_end)
 

@@ -82,4 +82,5 @@ def register(app: Quart, settings: Settings, services_of: Any) -> None:
     app.register_error_handler(AppError, errors.on_app_error)
     app.register_error_handler(HTTPException, errors.on_http_error)
     app.register_error_handler(Exception, errors.on_unforeseen)
+    # replacing the method is how Quart documents a middleware
     app.asgi_app = Guard(Relay(app.asgi_app, services_of), settings)  # type: ignore[method-assign]

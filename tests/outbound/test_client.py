@@ -489,7 +489,7 @@ async def test_a_cancelled_exchange_lets_go_of_the_upstream(engine: Client) -> N
     async with raw(reply) as upstream:
         task = asyncio.create_task(exchange(engine, target(upstream.url)))
         async with asyncio.timeout(1):
-            while not upstream.heads:  # noqa: ASYNC110
+            while not upstream.heads:  # noqa: ASYNC110 - the upstream keeps a list, not an event
                 await asyncio.sleep(0.005)
             task.cancel()
             await gone.wait()

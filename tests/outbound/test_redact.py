@@ -67,9 +67,11 @@ for shift in range(3):
             return text[-(-shift * 8 // 6) : (shift + len(data)) * 8 // 6]
 
         FORMS[f"{encode.__name__}, {shift} bytes in"] = form
-        FORMS[f"{encode.__name__}, {shift} bytes in, percent-encoded"] = lambda s, form=form: quote_plus(  # type: ignore[misc]
-            form(s)
-        ).encode()
+
+        def quoted_form(secret: str, form: Callable[[str], bytes] = form) -> bytes:
+            return quote_plus(form(secret)).encode()
+
+        FORMS[f"{encode.__name__}, {shift} bytes in, percent-encoded"] = quoted_form
 
 
 def holds(data: bytes, secret: str) -> list[str]:

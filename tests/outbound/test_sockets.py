@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,12 @@ async def pair() -> AsyncIterator[tuple[End, End]]:
             far[1].transport.abort()
 
 
+def pause(end: asyncio.StreamWriter, *, again: bool = False) -> None:
+    """Stops an end from reading, or lets it read again; a writer's transport is typed as one that only writes."""
+    transport: Any = end.transport
+    transport.resume_reading() if again else transport.pause_reading()
+
+
 async def test_one_that_is_there_has_not_left() -> None:
     async with pair() as ((_, near), (_, far)):
         far.write(b"hello")
@@ -41,7 +48,7 @@ async def test_one_that_is_there_has_not_left() -> None:
 @pytest.mark.parametrize("hard", [False, True], ids=["closed", "cut"])
 async def test_one_that_has_left_is_seen_before_what_it_sent_is_read(*, hard: bool) -> None:
     async with pair() as ((_, near), (_, far)):
-        near.transport.pause_reading()  # type: ignore[attr-defined]
+        pause(near)
         far.write(b"hello")
         await asyncio.sleep(0.01)
         if hard:
@@ -63,11 +70,11 @@ async def test_a_connection_of_ours_that_is_closed_has_been_left() -> None:
 async def test_what_the_other_side_has_not_taken_is_unsent(size: int) -> None:
     async with pair() as ((_, near), (reader, far)):
         assert not has_unsent(near.transport)
-        far.transport.pause_reading()  # type: ignore[attr-defined]
+        pause(far)
         near.write(b"x" * size)
         await asyncio.sleep(0.01)
         assert has_unsent(near.transport) == (size > 1)
-        far.transport.resume_reading()  # type: ignore[attr-defined]
+        pause(far, again=True)
         await reader.readexactly(size)
         await asyncio.sleep(0.01)
         assert not has_unsent(near.transport)
@@ -75,7 +82,7 @@ async def test_what_the_other_side_has_not_taken_is_unsent(size: int) -> None:
 
 async def test_a_cut_is_a_reset_to_the_other_side_also_with_much_unsent() -> None:
     async with pair() as ((reader, near), (_, far)):
-        near.transport.pause_reading()  # type: ignore[attr-defined]
+        pause(near)
         far.write(b"x" * 64 * 1024**2)
         assert far.transport.get_write_buffer_size()
         cut(far.transport)
