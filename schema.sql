@@ -12,7 +12,7 @@ CREATE TABLE installation (
     created_at REAL NOT NULL
 );
 
--- An external API: where it is, how to sign in to it, and how to treat it.
+-- An external API: where it is, how to sign in to it, and how to treat it; `tls` and `proxy` say how it is reached.
 CREATE TABLE connections (
     id TEXT NOT NULL PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
@@ -24,6 +24,8 @@ CREATE TABLE connections (
     sealed_secrets BLOB NOT NULL,
     headers TEXT NOT NULL,
     policy TEXT NOT NULL,
+    tls TEXT NOT NULL,
+    proxy TEXT NOT NULL,
     state TEXT NOT NULL,
     state_reason TEXT,
     created_at REAL NOT NULL,
@@ -56,9 +58,12 @@ CREATE TABLE bodies (
 
 -- One request made through a connection, and its outcome. A size of NULL means that there was no body;
 -- `request_exact` says that the kept request body is, byte for byte, the one that was sent;
--- `owner` is the process that sends, so that a later start can tell which calls a stop left open.
+-- `owner` is the process that sends, so that a later start can tell which calls a stop left open;
+-- `number` counts in order of arrival, so that the search and the retention can go through them step by step;
+-- `waited_seconds` is what all its waits before and between attempts come to; `websocket` counts frames and bytes.
 CREATE TABLE calls (
-    id TEXT NOT NULL PRIMARY KEY,
+    number INTEGER NOT NULL PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
     connection_id TEXT NOT NULL,
     connection TEXT NOT NULL,
     origin TEXT NOT NULL,
@@ -73,6 +78,7 @@ CREATE TABLE calls (
     status INTEGER,
     started_at REAL NOT NULL,
     duration_seconds REAL,
+    waited_seconds REAL NOT NULL,
     request_headers TEXT NOT NULL,
     request_body TEXT,
     request_size BIGINT,
@@ -84,7 +90,8 @@ CREATE TABLE calls (
     response_size BIGINT,
     response_media_type TEXT,
     response_truncated BOOLEAN NOT NULL,
-    response_sha256 TEXT
+    response_sha256 TEXT,
+    websocket TEXT
 );
 
 -- History of one connection, newest first (ids are UUIDv7, so they are in order of time).
@@ -93,7 +100,9 @@ CREATE INDEX calls_by_connection ON calls (connection, id);
 -- What a stop left open.
 CREATE INDEX calls_open ON calls (owner) WHERE state = 'sending';
 
--- One exchange on the wire; a call has one or more. Timings are seconds of each phase.
+-- One exchange on the wire; a call has one or more. Timings are seconds of each phase; `waited_seconds` went before
+-- it, `wait_reason` says for what; `next_reason` why another attempt followed, or why none did; `url` stands where it
+-- is not the call's own (a redirect was followed).
 CREATE TABLE attempts (
     call_id TEXT NOT NULL,
     number INTEGER NOT NULL,
@@ -102,6 +111,9 @@ CREATE TABLE attempts (
     started_at REAL NOT NULL,
     duration_seconds REAL NOT NULL,
     waited_seconds REAL NOT NULL,
+    wait_reason TEXT,
+    next_reason TEXT,
+    url TEXT,
     dns_seconds REAL,
     connect_seconds REAL,
     tls_seconds REAL,
@@ -145,4 +157,16 @@ CREATE TABLE keys (
     created_at REAL NOT NULL,
     expires_at REAL,
     revoked_at REAL
+);
+
+-- Who changed what that matters for safety, append-only: `hash` is the SHA-256 of the row and of the hash before it,
+-- so that a row changed or taken out later shows. Never pruned with the calls.
+CREATE TABLE audit_entries (
+    number INTEGER NOT NULL PRIMARY KEY,
+    at REAL NOT NULL,
+    actor TEXT NOT NULL,
+    action TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    hash TEXT NOT NULL
 );

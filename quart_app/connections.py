@@ -122,6 +122,7 @@ def fill(services: Services, row: Connection, form: ConnectionForm) -> None:
     row.title, row.base_url, row.tags = form.title or form.name, form.base_url, list(form.tags)
     row.metadata_json, row.headers = form.metadata, form.headers
     row.policy = form.policy.model_dump()
+    row.tls, row.proxy = {}, {}
     row.auth = auth
     row.sealed_secrets = services.vault.seal(
         msgspec.json.encode(sealed).decode(), table="connections", column="sealed_secrets", row=row.id

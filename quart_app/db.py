@@ -168,17 +168,17 @@ class Database:
 class Bulk:
     """An INSERT for many rows of a model, prepared once; `values` are tuples in the order of `columns`.
 
-    What is there already is left alone, or with `replace` brought up to date: repeating it does no harm.
+    What is there already is left alone, or brought up to date by the `key` that tells: repeating it does no harm.
+    A column that counts by itself is not among `columns`.
     """
 
-    def __init__(self, db: Database, model: Any, *, replace: bool = False) -> None:
+    def __init__(self, db: Database, model: Any, *, key: str | None = None) -> None:
         table: Table = model.__table__
-        self.columns = tuple(column.name for column in table.columns)
+        self.columns = tuple(column.name for column in table.columns if column is not table.autoincrement_column)
         insert = db.insert(table)
-        if replace:
-            key = {column.name for column in table.primary_key}
-            changed = {name: insert.excluded[name] for name in self.columns if name not in key}
-            insert = insert.on_conflict_do_update(index_elements=sorted(key), set_=changed)
+        if key:
+            changed = {name: insert.excluded[name] for name in self.columns if name != key}
+            insert = insert.on_conflict_do_update(index_elements=[key], set_=changed)
         else:
             insert = insert.on_conflict_do_nothing()
         compiled = insert.compile(dialect=db.writer.dialect, column_keys=list(self.columns))

@@ -135,7 +135,7 @@ def columns(row: Any) -> dict[str, Any]:
 def view_record(record: Record, *, content: bool = True) -> dict[str, Any]:
     """A record that may not be on disk yet, as `get` or (without content) `search` would show it."""
     row = dict(record.call)
-    for name in ("request_headers", "response_headers"):
+    for name in ("request_headers", "response_headers", "websocket"):
         row[name] = msgspec.json.decode(row[name]) if row[name] else None
     return view(row, record.attempts, record.bodies if content else None)
 
@@ -161,6 +161,8 @@ def view(
         "status": row["status"],
         "started_at": instant(row["started_at"]),
         "duration_seconds": row["duration_seconds"],
+        "waited_seconds": row["waited_seconds"],
+        "websocket": row["websocket"],
         "request": {"headers": row["request_headers"], "body": view_body(row, "request", bodies)},
         "response": {"headers": row["response_headers"], "body": view_body(row, "response", bodies)}
         if answered
@@ -207,6 +209,9 @@ def view_attempt(row: Mapping[str, Any]) -> dict[str, Any]:
         "started_at": instant(row["started_at"]),
         "duration_seconds": row["duration_seconds"],
         "waited_seconds": row["waited_seconds"],
+        "wait_reason": row["wait_reason"],
+        "next_reason": row["next_reason"],
+        "url": row["url"],
         "timings": {phase: row[f"{phase}_seconds"] for phase in ("dns", "connect", "tls", "first_byte", "transfer")},
         "remote_address": row["remote_address"],
         "token_generation": row["token_generation"],

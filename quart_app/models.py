@@ -32,6 +32,7 @@ class Json(TypeDecorator[Any]):
         return None if value is None else msgspec.json.decode(value)
 
 
+Counter: Any = BigInteger().with_variant(Integer(), "sqlite")
 Real: Any = Double().with_variant(sqlite.REAL(), "sqlite")
 
 
@@ -68,6 +69,8 @@ class Connection(Base):
     sealed_secrets: Mapped[bytes]
     headers: Mapped[dict[str, Any]]
     policy: Mapped[dict[str, Any]]
+    tls: Mapped[dict[str, Any]]
+    proxy: Mapped[dict[str, Any]]
     state: Mapped[str]
     state_reason: Mapped[str | None]
     created_at: Mapped[float]
@@ -98,7 +101,8 @@ class Body(Base):
 
 class Call(Base):
     __tablename__ = "calls"
-    id: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(Counter, primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
     connection_id: Mapped[str]
     connection: Mapped[str]
     origin: Mapped[str]
@@ -113,6 +117,7 @@ class Call(Base):
     status: Mapped[int | None]
     started_at: Mapped[float]
     duration_seconds: Mapped[float | None]
+    waited_seconds: Mapped[float]
     request_headers: Mapped[list[Any]]
     request_body: Mapped[str | None]
     request_size: Mapped[int | None] = mapped_column(BigInteger)
@@ -125,6 +130,8 @@ class Call(Base):
     response_media_type: Mapped[str | None]
     response_truncated: Mapped[bool]
     response_sha256: Mapped[str | None]
+    websocket: Mapped[dict[str, Any] | None]
+    __mapper_args__ = {"primary_key": [id]}  # noqa: RUF012 - SQLAlchemy reads it off the class; calls are got by id
     __table_args__ = (
         Index("calls_by_connection", "connection", "id"),
         Index(
@@ -145,6 +152,9 @@ class Attempt(Base):
     started_at: Mapped[float]
     duration_seconds: Mapped[float]
     waited_seconds: Mapped[float]
+    wait_reason: Mapped[str | None]
+    next_reason: Mapped[str | None]
+    url: Mapped[str | None]
     dns_seconds: Mapped[float | None]
     connect_seconds: Mapped[float | None]
     tls_seconds: Mapped[float | None]
@@ -188,3 +198,14 @@ class Key(Base):
     created_at: Mapped[float]
     expires_at: Mapped[float | None]
     revoked_at: Mapped[float | None]
+
+
+class AuditEntry(Base):
+    __tablename__ = "audit_entries"
+    number: Mapped[int] = mapped_column(Counter, primary_key=True)
+    at: Mapped[float]
+    actor: Mapped[str]
+    action: Mapped[str]
+    subject: Mapped[str]
+    detail: Mapped[str]
+    hash: Mapped[str]

@@ -58,7 +58,7 @@ class Recorder:
         self._closing = False
         self.failing: str | None = None
         self.dropped = 0
-        self._calls = Bulk(db, Call, replace=True)
+        self._calls = Bulk(db, Call, key="id")
         self._attempts = Bulk(db, Attempt)
         self._bodies = Bulk(db, Body)
 

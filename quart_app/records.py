@@ -25,6 +25,7 @@ BLANK: dict[str, Any] = {
     "detail": None,
     "status": None,
     "duration_seconds": None,
+    "waited_seconds": 0.0,
     "request_body": None,
     "request_size": None,
     "request_media_type": None,
@@ -36,6 +37,7 @@ BLANK: dict[str, Any] = {
     "response_media_type": None,
     "response_truncated": False,
     "response_sha256": None,
+    "websocket": None,
 }
 
 
@@ -79,8 +81,12 @@ def add_attempt(
     status: int | None = None,
     reason: str | None = None,
     waited_seconds: float = 0.0,
+    wait_reason: str | None = None,
+    next_reason: str | None = None,
+    url: str | None = None,
     generation: int | None = None,
 ) -> None:
+    """`wait_reason` says what was waited for before it, `next_reason` why another follows or none does."""
     dns, connect, tls, first_byte, transfer = timings.spans()
     duration = timings.duration
     record.attempts.append(
@@ -92,6 +98,9 @@ def add_attempt(
             "started_at": time.time() - (time.perf_counter() - timings.started),
             "duration_seconds": round(duration, 6),
             "waited_seconds": round(waited_seconds, 6),
+            "wait_reason": wait_reason,
+            "next_reason": next_reason,
+            "url": url,
             "dns_seconds": dns,
             "connect_seconds": connect,
             "tls_seconds": tls,

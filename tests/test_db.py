@@ -223,14 +223,14 @@ def attempt(call_id: str, number: int, status: int) -> tuple[Any, ...]:
 
 
 async def test_bulk_with_replace_brings_rows_up_to_date(db: Database) -> None:
-    bulk = Bulk(db, Account, replace=True)
+    bulk = Bulk(db, Account, key="id")
     await db.write([(bulk, [("a", "first", 1.0), ("b", "second", 1.0)])])
     await db.write([(bulk, [("b", "changed", 2.0), ("c", "third", 2.0)])])
     assert await names(db) == ["changed", "first", "third"]
 
 
 async def test_a_group_is_written_whole_or_not_at_all(db: Database) -> None:
-    bodies, accounts = Bulk(db, Body), Bulk(db, Account, replace=True)
+    bodies, accounts = Bulk(db, Body), Bulk(db, Account, key="id")
     broken: Any = [("a", "one", 1.0), ("b", None, 1.0)]
     with pytest.raises((DBAPIError, sqlite3.Error)):
         await db.write([(bodies, [("h", "identity", b"x")]), (accounts, broken)])

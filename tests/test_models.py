@@ -93,7 +93,7 @@ def test_columns_of_json_keep_integers_of_any_size() -> None:
     given = {"large": 2**70, "text": "ü", "nothing": None}
     row = Connection(
         id="1", name="n", title="", base_url="", tags=[1], metadata_json=given, auth={}, sealed_secrets=b"",
-        headers={}, policy={}, state="ready", created_at=0.0, updated_at=0.0,
+        headers={}, policy={}, tls={}, proxy={}, state="ready", created_at=0.0, updated_at=0.0,
     )  # fmt: skip
     with Session(engine) as session:
         session.add(row)

@@ -1,7 +1,7 @@
 """Where calls of a connection go and how they are treated: all that the engine needs to know of it."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,10 +22,10 @@ class Policy(BaseModel):
     total_seconds: Seconds = 300
     attempts: Annotated[int, Field(ge=1, le=10, strict=True)] = 3
     retry_unsafe: Annotated[bool, Field(strict=True)] = False
-    per_minute: None = None
+    per_minute: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] | None = None
     concurrency: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 32
     allow_private: Annotated[bool, Field(strict=True)] = False
-    follow_redirects: Literal[False] = False
+    follow_redirects: Annotated[bool, Field(strict=True)] = False
     record_bodies: Annotated[bool, Field(strict=True)] = True
     record_bytes: Annotated[int, Field(ge=0, le=16 * 1024**2, strict=True)] = 262_144
 

@@ -9,6 +9,14 @@ from quart_app.errors import REASONS
 from quart_app.outbound.target import Policy
 
 Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+WaitReason = Literal["concurrency", "rate", "told", "backoff", "token"]
+"""What an attempt waited for longest: a free place, the declared rate, what the API said, a retry's pause, a token."""
+NextReason = Literal[
+    "retried", "redirected", "new_token",
+    "attempts_spent", "budget_spent", "method_unsafe", "body_gone", "told_to_wait_too_long", "time_spent",
+    "redirects_spent", "redirect_refused",
+]  # fmt: skip
+"""Why another attempt followed, or why none did though the outcome was one to try again."""
 CallState = Literal["sending", "done", "failed", "cancelled", "interrupted"]
 
 
@@ -80,9 +88,23 @@ class AttemptView(Shape):
     started_at: Instant
     duration_seconds: float
     waited_seconds: float
+    wait_reason: WaitReason | None
+    next_reason: NextReason | None
+    url: Annotated[str | None, Field(description="where it went, if not to the call's own URL: a redirect")]
     timings: TimingsView
     remote_address: str | None
     token_generation: int | None
+
+
+class WebSocketView(Shape):
+    """What a WebSocket carried (RFC 6455): data frames and their bytes each way, and how it closed."""
+
+    frames_sent: int
+    frames_received: int
+    bytes_sent: int
+    bytes_received: int
+    close_code: int | None
+    closed_by: Literal["caller", "upstream", "switchboard"] | None
 
 
 class CallView(Shape):
@@ -101,6 +123,8 @@ class CallView(Shape):
     status: int | None
     started_at: Instant
     duration_seconds: float | None
+    waited_seconds: float
+    websocket: WebSocketView | None
     request: MessageView
     response: MessageView | None
     attempts: list[AttemptView]
