@@ -74,7 +74,7 @@ async def gathered(outcomes: asyncio.Queue[dict[str, Any] | None]) -> AsyncItera
 async def outcome(services: Services, index: int, item: Any, actor: str) -> dict[str, Any]:
     try:
         form = calls.CallForm.model_validate(item)
-        sent = await calls.send(services, form, origin="api", actor=actor)
+        sent = await calls.send(services, form, origin="api", actor=actor, patient=True)
     except ValidationError as error:
         return {"index": index, "error": problem(invalid_input(error, calls.CallForm))}
     except AppError as error:

@@ -137,10 +137,20 @@ class Sent:
         return shown
 
 
-async def send(services: Services, form: CallForm, *, origin: str, actor: str, replay_of: str | None = None) -> Sent:
+async def send(
+    services: Services,
+    form: CallForm,
+    *,
+    origin: str,
+    actor: str,
+    replay_of: str | None = None,
+    patient: bool = False,
+    insists: bool = False,
+) -> Sent:
     """Sends a call and collects its answer. A call that fails is returned as well: it is a record.
 
-    Raises NotFound for the connection, Invalid for the path.
+    `patient` lets people go first, `insists` tries also while the breaker is open. Raises NotFound for the connection,
+    Invalid for the path.
     """
     target = await connections.load(services, form.connection)
     flight = Flight(
@@ -151,6 +161,8 @@ async def send(services: Services, form: CallForm, *, origin: str, actor: str, r
         actor=actor,
         total_seconds=form.total_seconds or target.policy.total_seconds,
         replay_of=replay_of,
+        patient=patient,
+        insists=insists,
     )
     durable = True
     answer = bytearray()
@@ -252,7 +264,7 @@ async def check(services: Services, name: str, *, origin: str, actor: str) -> tu
     target = await connections.load(services, name)
     if target.state in ("needs_sign_in", "config_error"):
         await connections.set_state(services, target, "ready", None)
-    sent = await send(services, CallForm(connection=name, path=""), origin=origin, actor=actor)
+    sent = await send(services, CallForm(connection=name, path=""), origin=origin, actor=actor, insists=True)
     ok, detail = verdict(sent.call)
     return ok, detail, sent
 

@@ -11,6 +11,7 @@
 An upstream's 4xx or 5xx is an answer, not an error.
 """
 
+import math
 from collections.abc import Sequence
 from typing import TypedDict
 
@@ -62,11 +63,15 @@ class NotFound(AppError):
 
 
 class CallFailed(AppError):
-    """A call that could not be tried or got no whole answer; `code` is one of `REASONS`."""
+    """A call that could not be tried or got no whole answer; `code` is one of `REASONS`.
 
-    def __init__(self, code: str, detail: str) -> None:
-        headers = [("Retry-After", "1")] if REASONS[code] == 503 else []
+    Where another try may go better, `retry_after` says in how many seconds.
+    """
+
+    def __init__(self, code: str, detail: str, *, retry_after: float = 1.0) -> None:
+        headers = [("Retry-After", str(math.ceil(retry_after)))] if REASONS[code] == 503 else []
         super().__init__(REASONS[code], code, detail, headers=headers)
+        self.retry_after = retry_after
 
 
 REASONS = {

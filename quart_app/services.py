@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -22,6 +23,7 @@ from quart_app.files import make_private_folder
 from quart_app.migrations import prepare
 from quart_app.models import Installation
 from quart_app.outbound.client import Client
+from quart_app.outbound.limits import Caps, Limits, Queue
 from quart_app.recorder import Record, Recorder
 from quart_app.settings import Settings
 from quart_app.vault import Vault, open_vault
@@ -85,6 +87,7 @@ class Services:
     client: Client
     recorder: Recorder
     events: Broadcast
+    caps: Caps
     process: str
     instance_id: str
     clock: Callable[[], float] = time.time
@@ -158,12 +161,16 @@ async def open_services(settings: Settings, *, serves: bool = False) -> AsyncIte
         await prepare(db)
         vault = open_vault(settings.sealing_key, key_path(settings), make=await is_new(db))
         installation = await enter(db, vault)
-        client = Client()
+        queue = Queue(float(settings.queue_seconds), settings.queue_calls)
+        client = Client(partial(Limits, queue))
+        caps = Caps(queue, overall=settings.in_flight, per_actor=settings.in_flight_per_key)
         stack.push_async_callback(client.close)
         events = Broadcast()
         recorder = Recorder(db, entries=settings.recorder_entries, written=announcer(events))
         await stack.enter_async_context(recorder.running())
-        services = Services(settings, db, vault, client, recorder, events, process_name(), installation.instance_id)
+        services = Services(
+            settings, db, vault, client, recorder, events, caps, process_name(), installation.instance_id
+        )
         services.revision = installation.revision
         stack.push_async_callback(services.finish)
         yield services

@@ -34,6 +34,10 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def none_or_more(text: str) -> int:
+    return 0 if text == "0" else positive(text)
+
+
 def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip().lower() for name in text.split(",") if name.strip())
 
@@ -77,7 +81,14 @@ class Settings:
     header_count: int = setting(100, "Most request headers.", positive)
     url_bytes: int = setting(8 * 1024, "Longest request target, in bytes.", positive)
     write_stall_seconds: int = setting(30, "Seconds a caller may stop reading before it is let go.", positive)
+    in_flight: int = setting(2000, "Most calls in flight at once, over all connections.", positive)
+    in_flight_per_key: int = setting(1000, "Most calls in flight at once for one key or person.", positive)
+    queue_calls: int = setting(512, "Calls that may wait for one connection's limits; more are refused.", positive)
+    queue_seconds: int = setting(10, "Seconds a call may wait for its connection's limits.", positive)
     recorder_entries: int = setting(2000, "Records that may wait to be written before callers wait.", positive)
+    keep_days: int = setting(90, "Days that calls stay on record; 0 is for ever.", none_or_more)
+    keep_calls: int = setting(0, "Most calls that stay on record; 0 is any number.", none_or_more)
+    keep_bytes: int = setting(10 * 1024**3, "Bytes of the database beyond which the oldest calls go; 0 is none.", none_or_more)
     log_level: str = setting("info", "debug, info, warning or error.", log_level)
 
     def __post_init__(self) -> None:

@@ -161,7 +161,7 @@ async def test_a_call_that_cannot_connect_is_failed_with_its_reason(services: Se
         None,
     )
     assert [(attempt["status"], attempt["reason"]) for attempt in shown["attempts"]] == [(None, "connect_failed")]
-    assert services.client.slots(made.target).taken == 0
+    assert services.client.limits_of(made.target).taken == 0
 
 
 async def test_an_answer_that_breaks_off_is_failed_and_what_came_of_it_is_kept_as_truncated(services: Services) -> None:
@@ -173,7 +173,7 @@ async def test_an_answer_that_breaks_off_is_failed_and_what_came_of_it_is_kept_a
     assert (shown["state"], shown["reason"], shown["status"]) == ("failed", "reset", 200)
     body = shown["response"]["body"]
     assert (body["size"], body["text"], body["truncated"]) == (10, "half of it", True)
-    assert services.client.slots(made.target).taken == 0
+    assert services.client.limits_of(made.target).taken == 0
 
 
 async def test_a_paused_connection_takes_no_call_and_leaves_no_record(services: Services, upstream: Upstream) -> None:
@@ -194,7 +194,7 @@ async def test_a_call_ends_once(services: Services, upstream: Upstream) -> None:
     made.abandon()
     await made.fail("reset", "too late")
     assert await made.land()
-    assert services.client.slots(made.target).taken == 0
+    assert services.client.limits_of(made.target).taken == 0
     assert (await on_record(services, made.id))["state"] == "done"
     assert len((await on_record(services, made.id))["attempts"]) == 1
 
@@ -216,7 +216,7 @@ async def test_waiting_too_long_for_a_place_is_a_failed_call_without_an_attempt(
 
 async def test_the_wait_for_a_place_is_told_with_the_attempt(services: Services, upstream: Upstream) -> None:
     target = await aim(services, upstream.url, concurrency=1)
-    slots = services.client.slots(target)
+    slots = services.client.limits_of(target)
     await slots.take(1)
     made = flight(services, target)
     task = asyncio.create_task(fly(made))
@@ -242,7 +242,7 @@ async def test_no_more_calls_are_in_flight_than_the_policy_says(services: Servic
 
     upstream.handler = count
     await asyncio.gather(*(fly(flight(services, target)) for _ in range(12)))
-    assert (most, services.client.slots(target).taken) == (3, 0)
+    assert (most, services.client.limits_of(target).taken) == (3, 0)
 
 
 async def test_an_answer_that_is_too_large_for_a_buffered_call_fails_it(services: Services, upstream: Upstream) -> None:
@@ -254,7 +254,7 @@ async def test_an_answer_that_is_too_large_for_a_buffered_call_fails_it(services
     shown = sent.view()
     assert shown == await on_record(services, sent.call["id"])
     assert shown["response"]["body"]["truncated"] is True
-    assert services.client.slots(target).taken == 0
+    assert services.client.limits_of(target).taken == 0
 
 
 async def test_an_unsafe_call_that_cannot_be_put_on_record_is_not_sent(services: Services, upstream: Upstream) -> None:
@@ -273,7 +273,7 @@ async def test_an_unsafe_call_that_cannot_be_put_on_record_is_not_sent(services:
         await session.execute(text("ALTER TABLE calls_away RENAME TO calls"))
     assert (await until_state(services, made.id, "cancelled"))["detail"].startswith("It was not sent")
     assert await until_state(services, safe.id, "done")
-    assert services.client.slots(target).taken == 0
+    assert services.client.limits_of(target).taken == 0
 
 
 # --- a caller that goes away -------------------------------------------------------------------------------------
@@ -290,7 +290,7 @@ async def test_a_caller_that_goes_while_the_upstream_thinks_leaves_a_cancelled_r
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert services.client.slots(made.target).taken == 0
+        assert services.client.limits_of(made.target).taken == 0
         async with asyncio.timeout(1):
             await asyncio.wait(upstream.tasks)
     shown = await until_state(services, made.id, "cancelled")
@@ -309,7 +309,7 @@ async def test_a_caller_that_goes_in_the_middle_of_an_answer_leaves_what_came_of
         with pytest.raises(asyncio.CancelledError):
             await task
         made.abandon()
-        assert services.client.slots(made.target).taken == 0
+        assert services.client.limits_of(made.target).taken == 0
         async with asyncio.timeout(1):
             await asyncio.wait(upstream.tasks)
     shown = await until_state(services, made.id, "cancelled")
@@ -319,7 +319,7 @@ async def test_a_caller_that_goes_in_the_middle_of_an_answer_leaves_what_came_of
 
 async def test_a_caller_that_goes_while_it_waits_for_a_place_takes_none(services: Services, upstream: Upstream) -> None:
     target = await aim(services, upstream.url, concurrency=1)
-    slots = services.client.slots(target)
+    slots = services.client.limits_of(target)
     await slots.take(1)
     made = flight(services, target)
     task = asyncio.create_task(made.depart())
@@ -381,7 +381,7 @@ async def test_a_401_is_repeated_once_with_a_new_token(
     assert second["waited_seconds"] > 0
     assert shown["response"]["body"]["text"] == f"you sent {MARK}"
     assert [seen.body for seen in upstream.seen if seen.path != "/token"] == [body or b""] * 2
-    assert services.client.slots(made.target).taken == 0
+    assert services.client.limits_of(made.target).taken == 0
 
 
 async def test_an_api_that_always_says_401_is_asked_twice_and_its_401_passed_on(
@@ -485,7 +485,7 @@ async def test_without_a_token_nothing_is_sent_and_the_call_is_failed(services: 
     assert (raised.value.code, provider.calls) == ("token_unavailable", [])
     shown = await on_record(services, made.id)
     assert (shown["state"], shown["reason"], shown["attempts"]) == ("failed", "token_unavailable", [])
-    assert services.client.slots(made.target).taken == 0
+    assert services.client.limits_of(made.target).taken == 0
 
 
 # --- what is kept ------------------------------------------------------------------------------------------------

@@ -463,7 +463,7 @@ async def test_where_the_claim_cannot_be_stored_nobody_dials(services: Services,
             await connection.execute(text("ALTER TABLE tokens_away RENAME TO tokens"))
     await asyncio.sleep(tokens.COOL_DOWN_SECONDS + 0.05)
     assert generations(await send(services)) == [2]
-    assert services.client.slots(await connections.load(services, "items")).taken == 0
+    assert services.client.limits_of(await connections.load(services, "items")).taken == 0
 
 
 async def test_a_connection_that_is_deleted_in_mid_refresh_is_said_to_be_gone(

@@ -13,8 +13,8 @@ WaitReason = Literal["concurrency", "rate", "told", "backoff", "token"]
 """What an attempt waited for longest: a free place, the declared rate, what the API said, a retry's pause, a token."""
 NextReason = Literal[
     "retried", "redirected", "new_token",
-    "attempts_spent", "budget_spent", "method_unsafe", "body_gone", "told_to_wait_too_long", "time_spent",
-    "redirects_spent", "redirect_refused",
+    "attempts_spent", "budget_spent", "circuit_open", "method_unsafe", "body_gone", "told_to_wait_too_long",
+    "time_spent", "redirects_spent", "redirect_refused",
 ]  # fmt: skip
 """Why another attempt followed, or why none did though the outcome was one to try again."""
 CallState = Literal["sending", "done", "failed", "cancelled", "interrupted"]
