@@ -48,8 +48,9 @@ CREATE TABLE tokens (
     sent_at REAL
 );
 
--- What was sent or answered, after redaction, once per content: `hash` is the SHA-256 of the content as kept,
--- `encoding` is identity or deflate (RFC 1950), whichever is smaller.
+-- What was sent or answered, after redaction, once per content and hour: `hash` is the hour it was kept in (hours since
+-- the epoch, six hex digits), a hyphen, and the SHA-256 of the content as kept, so that what only old calls hold goes
+-- hour by hour; `encoding` is identity or deflate (RFC 1950), whichever is smaller.
 CREATE TABLE bodies (
     hash TEXT NOT NULL PRIMARY KEY,
     encoding TEXT NOT NULL,
@@ -99,6 +100,18 @@ CREATE INDEX calls_by_connection ON calls (connection, id);
 
 -- What a stop left open.
 CREATE INDEX calls_open ON calls (owner) WHERE state = 'sending';
+
+-- How far the full-text search has got: every call up to this number is in it, but for those of `search_left_out`.
+-- The search itself is FTS5 tables, one for each so many numbers, made as the calls come (quart_app/search.py).
+CREATE TABLE search_progress (
+    id INTEGER NOT NULL PRIMARY KEY,
+    indexed_to BIGINT NOT NULL
+);
+
+-- Calls that the search met while they were being sent; it takes them in once they have ended.
+CREATE TABLE search_left_out (
+    number INTEGER NOT NULL PRIMARY KEY
+);
 
 -- One exchange on the wire; a call has one or more. Timings are seconds of each phase; `waited_seconds` went before
 -- it, `wait_reason` says for what; `next_reason` why another attempt followed, or why none did; `url` stands where it

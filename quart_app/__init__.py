@@ -6,9 +6,12 @@ from collections.abc import AsyncGenerator
 
 from quart import Quart
 
-from quart_app import accounts, jobs, logs, web
+from quart_app import accounts, audit, intake, jobs, logs, web
 from quart_app.services import Services, open_services
 from quart_app.settings import Settings, load_settings
+
+YOUNG_OBJECTS = 20_000
+"""How many more objects must be made than freed before the collector looks at them."""
 
 
 def create_app(settings: Settings | None = None) -> Quart:
@@ -25,11 +28,12 @@ def create_app(settings: Settings | None = None) -> Quart:
 
     @app.while_serving
     async def serving() -> AsyncGenerator[None, None]:
-        async with open_services(settings, serves=True) as services, jobs.running(services):
+        async with open_services(settings, serves=True) as services, services.watchdog.running(), jobs.running(services):
             opened.append(services)
             await welcome(services)
             settle_memory()
-            yield
+            with intake.limited(services.clients, settings.client_connections):
+                yield
             services.drain()
             opened.clear()
 
@@ -38,15 +42,17 @@ def create_app(settings: Settings | None = None) -> Quart:
 
 
 def settle_memory() -> None:
-    """What is there at the start stays: the collector need not look at it again.
+    """What is there at the start stays: the collector need not look at it again, and need not look often.
 
-    Measured at 64 callers: a tenth of the time of a proxied call went into collections that found nothing.
+    A call leaves no cycles behind: at 64 callers a tenth of its time went into collections that found nothing.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
 
 
 async def welcome(services: Services) -> None:
     """At first run: the link that makes the first account, on the terminal and nowhere else."""
     if await accounts.count(services) == 0:
-        print(accounts.link_text(services.settings, await accounts.create_link(services)), file=sys.stderr, flush=True)
+        link = await accounts.create_link(services, actor=audit.SYSTEM)
+        print(accounts.link_text(services.settings, link), file=sys.stderr, flush=True)

@@ -14,6 +14,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from uuid_utils import uuid7
 
+from quart_app import audit
 from quart_app.errors import AppError, NotFound, Refused
 from quart_app.models import Account, Key, SignIn, SignInLink
 from quart_app.services import Services
@@ -44,7 +45,9 @@ class Who:
         return self.person or scope in self.scopes
 
 
-async def create_key(services: Services, name: str, scopes: Sequence[str] = DEFAULT_SCOPES) -> str:
+async def create_key(
+    services: Services, name: str, scopes: Sequence[str] = DEFAULT_SCOPES, *, actor: str = "cli"
+) -> str:
     """Makes a key and returns it; it is never shown again. Raises AppError for a name or scope that is none."""
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not NAME_PATTERN.fullmatch(name):
@@ -59,6 +62,7 @@ async def create_key(services: Services, name: str, scopes: Sequence[str] = DEFA
     )
     async with services.change() as session:
         session.add(row)
+        await audit.note(session, services.clock, actor, "key_created", f"{name} ({key_id})", " ".join(row.scopes))
     return f"sb_{key_id}_{secret}_{checksum(secret)}"
 
 
@@ -72,13 +76,15 @@ async def list_keys(services: Services) -> list[Key]:
         return list(await session.scalars(select(Key).order_by(Key.created_at)))
 
 
-async def revoke_key(services: Services, key_id: str) -> None:
+async def revoke_key(services: Services, key_id: str, *, actor: str = "cli") -> None:
     """From now on the key is refused; other processes know within a second. Raises NotFound."""
     async with services.change() as session:
         row = await session.get(Key, key_id)
         if row is None:
             raise NotFound("unknown_key", "There is no key of this id.")
-        row.revoked_at = row.revoked_at or services.clock()
+        if row.revoked_at is None:
+            row.revoked_at = services.clock()
+            await audit.note(session, services.clock, actor, "key_revoked", f"{row.name} ({key_id})")
 
 
 async def who_has_key(services: Services, presented: str) -> Who:
@@ -120,7 +126,7 @@ async def who_is_signed_in(services: Services, cookie: str) -> Who | None:
     return known if known.expires_at is None or known.expires_at > services.clock() else None
 
 
-async def create_link(services: Services, account_name: str | None = None) -> str:
+async def create_link(services: Services, account_name: str | None = None, *, actor: str = "cli") -> str:
     """The token of a link that signs a browser in, once, within the minutes of the settings.
 
     Without a name it makes the first account. Raises NotFound for an account that is not there.
@@ -135,6 +141,7 @@ async def create_link(services: Services, account_name: str | None = None) -> st
                 raise NotFound("unknown_account", "There is no account of this name.")
         await session.execute(delete(SignInLink).where(SignInLink.expires_at < services.clock()))
         session.add(SignInLink(token_hash=digest(token), account_id=account_id, expires_at=expires_at))
+        await audit.note(session, services.clock, actor, "link_created", account_name or "the first account")
     return token
 
 
@@ -144,13 +151,15 @@ def link_text(settings: Settings, token: str) -> str:
     return f"\nSign in here, within {settings.link_minutes} minutes:\n  {base}/sign-in#{token}\n"
 
 
-async def create_account(services: Services, name: str) -> None:
+async def create_account(services: Services, name: str, *, actor: str = "cli") -> None:
     """Raises AppError 409 `name_taken`."""
     if not NAME_PATTERN.fullmatch(name):
         raise AppError(422, "invalid_name", "A name has 1 to 100 characters and no control characters.")
     try:
         async with services.db.begin() as session:
             session.add(Account(id=str(uuid7()), name=name, created_at=services.clock()))
+            await session.flush()
+            await audit.note(session, services.clock, actor, "account_created", name)
     except IntegrityError:
         raise AppError(409, "name_taken", f"There is an account named {name} already.") from None
 
@@ -197,6 +206,7 @@ async def sign_in(services: Services, token: str, user_agent: str) -> tuple[str,
                 user_agent=user_agent[:300],
             )
         )
+        await audit.note(session, services.clock, f"account:{account.name}", "signed_in", account.name)
     return cookie, account.name
 
 

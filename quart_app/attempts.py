@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Awaitable
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from quart_app import tokens
 from quart_app.call_log import CallLog
@@ -21,8 +21,18 @@ from quart_app.outbound.retry import Outcome, Stop
 from quart_app.outbound.target import Target
 from quart_app.outbound.timings import Timings
 from quart_app.outbound.told import Told, told
+from quart_app.outbound.ways import without_certificate
 from quart_app.services import Services
 from quart_app.upload import Upload
+
+T = TypeVar("T")
+INSTANT_SECONDS = 0.001
+NONE_FOLLOWED = {
+    "circuit_open": "circuit_open",
+    "limit_wait": "told_to_wait_too_long",
+    "total_timeout": "time_spent",
+}
+"""Why the attempt that was to follow never left, by how the call ended."""
 
 
 class Exchange(Protocol):
@@ -75,6 +85,7 @@ class Attempts:
         self._told: Told | None = None
         self._next_reason: str | None = None
         self._hop: Outgoing | None = None
+        self._abroad = False
 
     async def send(self) -> Answer:
         """Until an answer comes that is not one to try again, or nothing may be tried any more.
@@ -84,12 +95,12 @@ class Attempts:
         number = 1
         while True:
             failure = None
-            await self._get_ready()
+            await self._within(self._get_ready())
             try:
                 answer = await self._send_handling_redirects()
                 if answer.status not in retry.STATUSES:
                     return answer
-                outcome = Outcome(status=answer.status, retry_after=self._told.hold_seconds if self._told else None)
+                outcome = Outcome(status=answer.status, retry_after=self._told.wait_seconds if self._told else None)
             except AttemptFailed as error:
                 failure, outcome = error, Outcome(reason=error.reason)
             step = self._next_step(number, outcome)
@@ -99,8 +110,7 @@ class Attempts:
                     raise failure
                 return answer
             self._end_attempt(outcome.status, outcome.reason, "retried")
-            self.answer = None
-            await self._pause(step.after)
+            await self._pause(step)
             number += 1
 
     def _next_step(self, number: int, outcome: Outcome) -> retry.Retry | Stop:
@@ -121,22 +131,30 @@ class Attempts:
         left = self._deadline - time.monotonic()
         return round(left, 1) if left > 10 else max(0.001, round(left, 3))
 
-    async def _pause(self, seconds: float) -> None:
+    async def _pause(self, step: retry.Retry) -> None:
         """Before a retry, without a place: others may go meanwhile."""
+        self.answer = None
         self._give_place()
-        await asyncio.sleep(seconds)
-        self.log.waited(seconds, "backoff")
+        await asyncio.sleep(step.after)
+        self.log.waited(step.after, step.wait_reason)
 
-    async def _get_ready(self) -> None:
-        """A place, and what to sign in with; within the call's total time."""
+    async def _within(self, work: Awaitable[T]) -> T:
+        """The outcome of what comes before an attempt, within the call's total time. Raises AttemptFailed."""
         if self._deadline is None:
-            await self._take_place()
-            return
+            return await work
         try:
             async with asyncio.timeout(self._left_seconds()):
-                await self._take_place()
+                return await work
         except TimeoutError:
             raise AttemptFailed("total_timeout", "The call took longer than its total time.") from None
+
+    async def _get_ready(self) -> None:
+        """A place, and what to sign in with."""
+        await self._take_place()
+        began = time.perf_counter()
+        self.log.credential = await tokens.ensure_valid(self.services, self.target)
+        if (took := time.perf_counter() - began) > INSTANT_SECONDS:
+            self.log.waited(took, "token")
 
     async def _take_place(self) -> None:
         limits, most = self._limits, self.target.policy.concurrency
@@ -153,13 +171,18 @@ class Attempts:
         self._holds_place = True
         if waited:
             self.log.waited(waited, "concurrency")
-        self.log.credential = await tokens.ensure_valid(self.services, self.target)
 
     def _give_place(self) -> None:
         if self._holds_place:
             self._holds_place = False
             self._limits.give()
             self.services.caps.leave(self._actor)
+
+    async def _take_another_place(self) -> None:
+        """For one more attempt of the same try: it counts against the limits like any other."""
+        self.answer = None
+        self._give_place()
+        await self._within(self._take_place())
 
     async def _send_handling_redirects(self) -> Answer:
         answer = await self._send_handling_auth()
@@ -178,7 +201,8 @@ class Attempts:
 
     def _following(self, status: int, where: str) -> Outgoing | str:
         """The request to follow a redirect with, or why it is not followed."""
-        following = redirects.follow(self._hop or self._outgoing, status, where, self.target.injected)
+        own, parameter = self.target.injected, self.target.credential.query
+        following = redirects.follow(self._hop or self._outgoing, status, where, own, parameter)
         if following is None:
             return "redirect_refused"
         return following if isinstance(following.body, bytes | None) else "body_gone"
@@ -186,14 +210,16 @@ class Attempts:
     async def _hop_to(self, following: Outgoing, status: int) -> Answer:
         """The next hop, without the credential from the first change of origin on."""
         self._end_attempt(status, None, "redirected")
-        if redirects.crosses(self._outgoing.url, following.url):
+        await self._take_another_place()
+        if not self._abroad and redirects.crosses(self._outgoing.url, following.url):
+            self._abroad = True
             self.log.credential = replace(self.log.credential, headers=(), query="", generation=None)
         self._hop = following
         return await self._attempt(following)
 
     async def _send_handling_auth(self) -> Answer:
         """Once more after a 401, if the body can be sent again and a newer token is to be had."""
-        self._hop = None
+        self._hop, self._abroad = None, False
         answer = await self._attempt(self._outgoing)
         credential = self.log.credential
         if answer.status != 401 or credential.generation is None:
@@ -203,44 +229,48 @@ class Attempts:
             return answer
         refused_at = time.perf_counter()
         try:
-            held = await tokens.refresh(self.services, self.target, after=credential.generation)
+            held = await self._within(tokens.refresh(self.services, self.target, after=credential.generation))
         except CallFailed:
             return answer
         assert held.credential is not None
         self._end_attempt(401, "unauthorized", "new_token", ended=refused_at)
         self.log.waited(time.perf_counter() - refused_at, "token")
+        await self._take_another_place()
         self.log.credential = held.credential
         return await self._attempt(self._outgoing)
 
     async def _attempt(self, outgoing: Outgoing) -> Answer:
-        breaker = self._limits.breaker
-        breaker.admit(self, insists=self._insists)
+        limits, failed = self._limits, None
+        limits.breaker.admit(self, insists=self._insists)
         self._timings = Timings()
-        self.answer = failed = None
+        limits.unanswered += 1
         try:
             self.answer = answer = await self._exchange_once(outgoing, self._timings)
             failed = answer.status >= 500
         except AttemptFailed as error:
-            failed = error.reason in FAILING if error.reason != "egress_denied" else None
+            failed = True if error.reason in FAILING else None
             raise
         finally:
+            limits.unanswered -= 1
             if failed is None:
-                breaker.forget(self)
+                limits.breaker.forget(self)
             else:
-                breaker.ended(self, failed=failed, first=self._first)
+                limits.breaker.ended(self, failed=failed, first=self._first)
                 self._first = False
         self._told = told(answer.headers, answer.status, self.services.clock())
-        if self._told is not None:
-            self._limits.learn(self._told)
+        if self._told is not None and not self._abroad:
+            limits.learn(self._told)
         return answer
 
     async def _exchange_once(self, outgoing: Outgoing, timings: Timings) -> Answer:
-        credential, left = self.log.credential, self._left_seconds()
-        if self._upload is None:
-            return await self._exchange(self.target, outgoing, credential, timings, total_seconds=left)
+        target, credential, left = self.target, self.log.credential, self._left_seconds()
+        if self._abroad:
+            target = replace(target, way=without_certificate(target.way))
+        if self._upload is None or outgoing.body is None:
+            return await self._exchange(target, outgoing, credential, timings, total_seconds=left)
         try:
             async with self._upload.timeout:
-                return await self._exchange(self.target, outgoing, credential, timings, total_seconds=left)
+                return await self._exchange(target, outgoing, credential, timings, total_seconds=left)
         except TimeoutError:
             raise AttemptFailed("idle_timeout", f"The {self._upload.awaited} of the upload stood still.") from None
 
@@ -256,12 +286,15 @@ class Attempts:
         if self.answer is not None:
             self.answer.close()
 
-    def broke(self) -> None:
+    def broke(self, reason: str) -> None:
         """The answer broke off in its middle: the breaker counts that as well."""
-        self._limits.breaker.failed(self)
+        if reason in FAILING:
+            self._limits.breaker.failed(self)
 
     def close(self, reason: str | None) -> Answer | None:
         """Gives the place back and ends the last attempt; returns its answer, if it has one, let go of."""
         self._give_place()
+        if self._timings is None:
+            self.log.none_followed(NONE_FOLLOWED.get(reason or ""))
         self._end_attempt(self.answer.status if self.answer else None, reason, self._next_reason)
         return self.answer

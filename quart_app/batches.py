@@ -9,6 +9,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from quart_app import calls
+from quart_app.call_forms import CallForm
 from quart_app.errors import AppError
 from quart_app.forms import invalid_input
 from quart_app.services import Services
@@ -73,10 +74,10 @@ async def gathered(outcomes: asyncio.Queue[dict[str, Any] | None]) -> AsyncItera
 
 async def outcome(services: Services, index: int, item: Any, actor: str) -> dict[str, Any]:
     try:
-        form = calls.CallForm.model_validate(item)
+        form = CallForm.model_validate(item)
         sent = await calls.send(services, form, origin="api", actor=actor, patient=True)
     except ValidationError as error:
-        return {"index": index, "error": problem(invalid_input(error, calls.CallForm))}
+        return {"index": index, "error": problem(invalid_input(error, CallForm))}
     except AppError as error:
         return {"index": index, "error": problem(error)}
     except Exception as error:

@@ -4,11 +4,13 @@ The one place where a record is made: nothing gets into it but through the redac
 """
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from uuid_utils import uuid7
 
 from quart_app import records
+from quart_app.outbound import codings
 from quart_app.outbound.client import Answer, Outgoing
 from quart_app.outbound.redact import Redactor, own_secrets
 from quart_app.outbound.target import Target
@@ -16,7 +18,17 @@ from quart_app.outbound.timings import Timings
 from quart_app.recorder import Record
 from quart_app.records import Copy, content_headers
 
-BODILESS = (204, 304)
+BODILESS = (101, 204, 304)
+LARGE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a call ended: `state` done, failed or cancelled; the reason and a sentence where it did not end well."""
+
+    state: str
+    reason: str | None = None
+    detail: str | None = None
 
 
 class CallLog:
@@ -31,6 +43,7 @@ class CallLog:
         self.credential = target.credential
         self._own_secrets = own_secrets(outgoing.headers, str(outgoing.url))
         self._began = time.perf_counter()
+        self.ended: float | None = None
         self._waited: dict[str, float] = {}
         cap = target.policy.record_bytes if target.policy.record_bodies else 0
         self.sent, self.received = Copy(cap), Copy(cap)
@@ -41,7 +54,7 @@ class CallLog:
             actor=actor,
             owner=owner,
             method=outgoing.method,
-            url=records.shown_url(self.redactor.url(str(outgoing.url)), target.credential.query),
+            url=records.shown_url(self.redactor.url(str(outgoing.url)), target.credential.shown_query),
             headers=[*self.redactor.headers(outgoing.headers), *target.marks],
         )
         self.record.call["replay_of"] = replay_of
@@ -81,60 +94,106 @@ class CallLog:
             generation=self.credential.generation,
         )
 
+    def none_followed(self, why: str | None) -> None:
+        """The last attempt, if there was one, had said that another follows, and it never left."""
+        if self.record.attempts:
+            self.record.attempts[-1]["next_reason"] = why
+
     def _settle_waits(self) -> None:
         self.record.call["waited_seconds"] += round(sum(self._waited.values()), 6)
         self._waited.clear()
 
-    def so_far(self) -> Record:
+    async def so_far(self) -> Record:
         """What goes on record before the call leaves."""
-        self._fill_request()
+        sent = self.sent
+        large = len(sent.content) > LARGE_BYTES
+        self._fill_request(await self._clean_request() if large else self._clean_request_at_once())
         return Record(dict(self.record.call), [], dict(self.record.bodies))
 
-    def close(self, state: str, reason: str | None, detail: str | None, answer: Answer | None) -> None:
-        """Ends the record: `state` done, failed or cancelled, and the answer as far as it came."""
+    def is_large(self, answer: Answer | None) -> bool:
+        """Whether looking through the bodies takes so long that others must have their turn meanwhile."""
+        received = self.received
+        if len(self.sent.content) > LARGE_BYTES or len(received.content) > LARGE_BYTES:
+            return True
+        if answer is None or not received.size or received.cap <= 4 * LARGE_BYTES:
+            return False
+        return content_headers(answer.headers)[1] is not None
+
+    def close(self, outcome: Outcome, answer: Answer | None) -> None:
+        """Ends the record, at once: for bodies that are not large."""
+        response = None
+        if answer is not None and self._has_body(answer):
+            received = self.received
+            media_type, coding = content_headers(answer.headers)
+            clear, whole = received.content, received.whole and outcome.state == "done"
+            if coding and clear:
+                clear, all_of_it = codings.clear_at_once(clear, coding, received.cap)
+                whole = whole and all_of_it
+            response = self.redactor.content(clear, cut=not whole, media_type=media_type), whole
+        self._end(outcome, answer, self._clean_request_at_once(), response)
+
+    async def close_large(self, outcome: Outcome, answer: Answer | None) -> None:
+        """Ends the record; others have their turn meanwhile."""
+        response = None
+        if answer is not None and self._has_body(answer):
+            received = self.received
+            kept_whole = received.whole and outcome.state == "done"
+            response = await self.readable(answer, received.content, received.cap, whole=kept_whole)
+        self._end(outcome, answer, await self._clean_request(), response)
+
+    async def readable(self, answer: Answer, content: bytes, cap: int, *, whole: bool = True) -> tuple[bytes, bool]:
+        """An answer's content in clear and without secrets, and whether that is all of it."""
+        media_type, coding = content_headers(answer.headers)
+        if coding and content:
+            content, all_of_it = await codings.clear(content, coding, cap)
+            whole = whole and all_of_it
+        return await self.redactor.clean(content, cut=not whole, media_type=media_type), whole
+
+    def _clean_request_at_once(self) -> bytes:
+        media_type, _ = content_headers(self.outgoing.headers)
+        return self.redactor.content(self.sent.content, cut=not self.sent.whole, media_type=media_type)
+
+    async def _clean_request(self) -> bytes:
+        media_type, _ = content_headers(self.outgoing.headers)
+        return await self.redactor.clean(self.sent.content, cut=not self.sent.whole, media_type=media_type)
+
+    def _has_body(self, answer: Answer) -> bool:
+        return self.record.call["method"] != "HEAD" and answer.status not in BODILESS
+
+    def _end(
+        self, outcome: Outcome, answer: Answer | None, request: bytes, response: tuple[bytes, bool] | None
+    ) -> None:
         call = self.record.call
         if self._waited:
             self._settle_waits()
+        self._fill_request(request)
         if answer is not None:
             call["status"] = answer.status
-            self._fill_response(answer, came_whole=state == "done")
-        self._fill_request()
-        call["state"], call["reason"], call["detail"] = state, reason, detail
-        call["duration_seconds"] = round(time.perf_counter() - self._began, 6)
+            call["response_headers"] = records.as_json(self.redactor.headers(answer.headers))
+            if response is not None:
+                self._fill_response(answer, *response)
+        call["state"], call["reason"], call["detail"] = outcome.state, outcome.reason, outcome.detail
+        call["duration_seconds"] = round((self.ended or time.perf_counter()) - self._began, 6)
 
-    def _fill_request(self) -> None:
-        call = self.record.call
+    def _fill_request(self, clean: bytes) -> None:
         if self.outgoing.body is None:
             return
-        clean = self.redactor.content(self.sent.content, cut=not self.sent.whole)
+        call = self.record.call
         call["request_size"] = self.sent.size
         call["request_media_type"], _ = content_headers(self.outgoing.headers)
         call["request_truncated"] = not self.sent.whole
         call["request_exact"] = clean is self.sent.content and self.sent.whole
         call["request_body"] = self.record.keep(clean) if clean else None
 
-    def _fill_response(self, answer: Answer, *, came_whole: bool) -> None:
-        call = self.record.call
-        call["response_headers"] = records.as_json(self.redactor.headers(answer.headers))
-        if call["method"] == "HEAD" or answer.status in BODILESS:
-            return
-        received = self.received
-        media_type, coding = content_headers(answer.headers)
-        kept_whole = came_whole and received.whole
-        clean, whole = self.readable(received.content, coding, received.cap, whole=kept_whole)
+    def _fill_response(self, answer: Answer, clean: bytes, whole: bool) -> None:
+        call, received = self.record.call, self.received
         call["response_size"] = received.size
-        call["response_media_type"] = media_type
+        call["response_media_type"], _ = content_headers(answer.headers)
         call["response_sha256"] = hashed = received.sha256()
         call["response_truncated"] = not whole
         if clean:
             as_it_came = clean is received.content and received.whole
             call["response_body"] = self.record.keep(clean, hashed if as_it_came else None)
-
-    def readable(self, content: bytes, coding: bytes | None, cap: int, *, whole: bool = True) -> tuple[bytes, bool]:
-        """An answer's content in clear and without secrets, and whether that is all of it."""
-        clear, all_of_it = records.decoded(content, coding, cap) if coding and content else (content, True)
-        whole = whole and all_of_it
-        return self.redactor.content(clear, cut=not whole), whole
 
     def websocket(self, counts: dict[str, Any]) -> None:
         """What a WebSocket carried, in the form of the API."""

@@ -1,123 +1,38 @@
 """Calls: sent through a connection, streamed, repeated, checked. All of them are flights."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlencode
 
-import msgspec
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from sqlalchemy import select, update
 
-from quart_app import connections, history
-from quart_app.errors import AppError, CallFailed
+from quart_app import connections, history, replays, tokens
+from quart_app.call_forms import BODIES, CallForm
+from quart_app.errors import CallFailed
 from quart_app.flight import Flight
 from quart_app.forms import validate
 from quart_app.models import Call
+from quart_app.outbound import codings, urls
 from quart_app.outbound import headers as header_rules
-from quart_app.outbound import urls
 from quart_app.outbound.client import Outgoing
-from quart_app.outbound.redact import MARK
 from quart_app.outbound.target import Target
 from quart_app.services import Services
 
 USER_AGENT = b"Switchboard/0.1"
-BODIES = ("json", "text", "form", "base64")
-MISSING: Any = msgspec.UNSET
-
-
-def scalar(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError("must be text or a number")
-    return value
-
-
-Scalar = Annotated[str | int | float, BeforeValidator(scalar)]
-Pairs = list[tuple[str, Scalar]]
-
-
-def sendable(header: tuple[str, Scalar]) -> tuple[str, Scalar]:
-    name, value = header
-    header_rules.header_name(name)
-    header_rules.header_value(str(value))
-    return header
-
-
-class CallForm(BaseModel):
-    """A request to send. One of `json`, `text`, `form` and `base64` is the body; none means no body."""
-
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
-    connection: str
-    method: Annotated[str, Field(pattern=r"^[A-Za-z]{1,32}$")] = "GET"
-    path: Annotated[str, Field(max_length=8192)] = "/"
-    query: Pairs = []
-    headers: Annotated[list[Annotated[tuple[str, Scalar], AfterValidator(sendable)]], Field(max_length=100)] = []
-    json_: Any = Field(alias="json", default_factory=lambda: MISSING)
-    text: str | None = None
-    form: Pairs | None = None
-    base64: str | None = None
-    total_seconds: Annotated[float, Field(gt=0, le=86400, strict=True)] | None = None
-    idempotency_key: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,255}$")] | None = None
-
-    @field_validator("query", "headers", "form", mode="before")
-    @classmethod
-    def pairs_of_object(cls, given: Any) -> Any:
-        return list(given.items()) if isinstance(given, dict) else given
-
-    @field_validator("method")
-    @classmethod
-    def upper(cls, method: str) -> str:
-        if method.upper() == "CONNECT":
-            raise ValueError("CONNECT cannot be sent through a connection")
-        return method.upper()
-
-    @field_validator("base64")
-    @classmethod
-    def check_base64(cls, text: str | None) -> str | None:
-        try:
-            base64.b64decode(text or "", validate=True)
-        except ValueError:
-            raise ValueError("is not Base64") from None
-        return text
-
-    @model_validator(mode="after")
-    def check_body(self) -> "CallForm":
-        if len(self.bodies()) > 1:
-            raise ValueError("give one body: json, text, form or base64")
-        return self
-
-    def bodies(self) -> list[str]:
-        given = {"json": self.json_ is not MISSING, "text": self.text is not None}
-        given |= {"form": self.form is not None, "base64": self.base64 is not None}
-        return [name for name, there in given.items() if there]
-
-    def content(self) -> tuple[bytes, str] | None:
-        """The body's bytes and the media type it has by itself."""
-        if self.json_ is not MISSING:
-            return msgspec.json.encode(self.json_), "application/json"
-        if self.text is not None:
-            return self.text.encode(), "text/plain; charset=utf-8"
-        if self.form is not None:
-            return urlencode(self.form).encode(), "application/x-www-form-urlencoded"
-        if self.base64 is not None:
-            return base64.b64decode(self.base64), "application/octet-stream"
-        return None
-
-
-class CallChange(CallForm):
-    """Parts of a recorded call that are to be other; the rest stays as it was."""
-
-    connection: str = ""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """A call that ended: its flight, the answer's body as collected, and whether the record is on disk."""
+    """A call that ended: its flight, the answer's body as collected, and whether the record is on disk.
+
+    `clean` is the answer in clear and without secrets, and whether that is all of it, where the record holds less.
+    """
 
     flight: Flight
     answer: bytes
     durable: bool
+    clean: tuple[bytes, bool] | None
 
     @property
     def call(self) -> dict[str, Any]:
@@ -125,11 +40,11 @@ class Sent:
         return self.flight.record.call
 
     def view(self) -> dict[str, Any]:
-        """The call in the form of the API, its answer whole even where the record holds less of it."""
+        """The call in the form of the API."""
         shown = history.view_record(self.flight.record)
         body = shown["response"] and shown["response"]["body"]
-        if body and self.call["response_truncated"] and self.call["state"] == "done":
-            content, whole = self.flight.clean(self.answer)
+        if body and self.clean is not None:
+            content, whole = self.clean
             told = {name: body[name] for name in ("size", "media_type", "sha256")} | {"truncated": not whole}
             shown["response"]["body"] = told | history.view_content(content, told["media_type"] or "", as_json=whole)
         if not self.durable:
@@ -174,7 +89,8 @@ async def send(
     except BaseException:
         flight.abandon()
         raise
-    return Sent(flight, bytes(answer), durable)
+    cut = flight.record.call["response_truncated"] and flight.record.call["state"] == "done"
+    return Sent(flight, bytes(answer), durable, await flight.clean(bytes(answer)) if cut else None)
 
 
 async def collect(flight: Flight, answer: bytearray, cap: int) -> bool:
@@ -195,12 +111,14 @@ def outgoing_of(form: CallForm, target: Target) -> Outgoing:
     given = [(name.lower().encode(), str(value).encode()) for name, value in form.headers]
     headers = sent_headers(given, target)
     content = form.content()
+    if form.multipart is not None:
+        headers = [header for header in headers if header[0] != b"content-type"]
     present = {name for name, _ in headers}
     if content and b"content-type" not in present:
         headers.append((b"content-type", content[1].encode()))
     for name, value in (
         (b"accept", b"*/*"),
-        (b"accept-encoding", b"gzip, deflate"),
+        (b"accept-encoding", codings.ACCEPTED),
         (b"user-agent", USER_AGENT),
     ):
         if name not in present:
@@ -216,47 +134,31 @@ def sent_headers(given: header_rules.Headers, target: Target) -> header_rules.He
     return header_rules.forwarded(given, target.injected) + target.headers
 
 
-def stream(services: Services, target: Target, outgoing: Outgoing, *, actor: str) -> Flight:
-    """A call whose answer is passed on as it comes: the caller of `/proxy` flies it, without a total time."""
-    return Flight(services, target, outgoing, origin="proxy", actor=actor)
+def stream(
+    services: Services, target: Target, outgoing: Outgoing, *, actor: str, total_seconds: float | None = None
+) -> Flight:
+    """A call whose answer is passed on as it comes: the caller of `/proxy` flies it. No total time unless asked."""
+    return Flight(services, target, outgoing, origin="proxy", actor=actor, total_seconds=total_seconds)
 
 
 async def replay(services: Services, call_id: str, changes: dict[str, Any], *, origin: str, actor: str) -> Sent:
     """Sends a recorded call again, with changes: any part of a CallForm, which replaces the recorded part.
 
-    Raises NotFound, Invalid for the changes, and AppError 409 where the record lacks a part.
+    Through the same connection, the secrets that are live now stand where the record has marks of theirs. Raises
+    NotFound, Invalid for the changes, AppError 409 where the record lacks a part, CallFailed where there is no token.
     """
+    body = None
     async with services.db.session() as session:
         row = await history.find(session, call_id)
-        given = dict(changes)
         if not set(BODIES) & set(changes) and row.request_size:
-            if not row.request_exact:
-                raise AppError(409, "body_not_kept", "The request's body is not on record whole; give one.")
-            content, _ = await history.body(session, call_id, "request")
-            given["base64"] = base64.b64encode(content).decode()
-    target = await connections.load(services, str(given.get("connection", row.connection)))
-    form: CallForm = validate(CallForm, recorded_form(row, target, given))
+            body = (await history.body(session, call_id, "request"))[0] if row.request_body else b""
+    target = await connections.load(services, str(changes.get("connection", row.connection)))
+    live: dict[str, str] = {}
+    if row.connection_id == target.id and replays.has_marks(row, body, target):
+        credential = await tokens.ensure_valid(services, target)
+        live = dict(reversed(credential.secrets))  # the first of a role is the live one
+    form: CallForm = validate(CallForm, replays.recorded_form(row, body, target, live, changes))
     return await send(services, form, origin=origin, actor=actor, replay_of=call_id)
-
-
-def recorded_form(row: Call, target: Target, changes: dict[str, Any]) -> dict[str, Any]:
-    """The form that a recorded call came from; what was redacted is left out or refused."""
-    url = row.url
-    if target.credential.query:
-        url = url.replace(f"{target.credential.query.partition('=')[0]}={MARK}", "").rstrip("?&")
-    base, rest = str(target.base), url.removeprefix(str(target.base))
-    if "query" in changes:
-        rest = rest.partition("?")[0]
-    if "path" not in changes and (not url.startswith(base) or rest[:1] not in ("", "/", "?") or MARK in rest):
-        raise AppError(409, "path_not_kept", "The recorded URL has a secret in it or another base URL; give a path.")
-    injected = target.injected
-    headers = [
-        (name, value)
-        for name, value in row.request_headers
-        if MARK not in value and header_rules.normal(name.encode()) not in (*injected, b"idempotency-key")
-    ]
-    form = {"connection": target.name, "method": row.method, "path": rest, "headers": headers}
-    return form | changes
 
 
 async def check(services: Services, name: str, *, origin: str, actor: str) -> tuple[bool, str, Sent]:

@@ -1,106 +1,31 @@
 """Connections: the external APIs, how to sign in to each and how to treat it."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils import uuid7
 
+from quart_app import audit
+from quart_app.connection_forms import KEPT, NAME_PATTERN, ConnectionForm, State, changed_fields, merged
 from quart_app.errors import AppError, NotFound
 from quart_app.instants import instant
 from quart_app.models import Connection, Token
-from quart_app.outbound.auth import Auth, NoAuth, OAuth2, Scheme, guarded
-from quart_app.outbound.egress import denied_by
-from quart_app.outbound.headers import HOP_BY_HOP, header_name, header_value, normal
-from quart_app.outbound.redact import MARK
-from quart_app.outbound.target import Policy, Target
+from quart_app.outbound.auth import OAuth2, Scheme, guarded
+from quart_app.outbound.headers import normal
+from quart_app.outbound.marks import MARK
+from quart_app.outbound.target import Target
 from quart_app.outbound.urls import parse_base
+from quart_app.outbound.ways import Proxy, Tls, way_of
 from quart_app.services import Services
 
-NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 GRANT_FIELDS = ("grant", "token_url", "client_id", "refresh_token")
-READ_ONLY = ("id", "state_reason", "created_at", "updated_at")
-State = Literal["ready", "needs_sign_in", "config_error", "paused"]
 
 
-def base_url(text: str) -> str:
-    rule = egress_rule(text, allow_private=True)
-    if rule:
-        raise PydanticCustomError("egress_denied", f"egress rule {rule}: this address may not be reached")
-    return text
-
-
-def egress_rule(url: str, *, allow_private: bool) -> str | None:
-    """The egress rule that a base URL breaks as it stands; what its name resolves to shows when it is dialled."""
-    host = parse_base(url).host.strip("[]")
-    try:
-        return denied_by(host, allow_private=allow_private)
-    except ValueError:
-        local = host == "localhost" or host.endswith(".localhost")
-        return "loopback" if local and not allow_private else None
-
-
-def own_header(name: str) -> str:
-    lowered = normal(header_name(name).encode())
-    if lowered in HOP_BY_HOP or lowered in (b"host", b"content-length", b"authorization", b"cookie"):
-        raise PydanticCustomError("invalid_header_name", "is set by Switchboard or by auth")
-    return name
-
-
-OwnName = Annotated[str, AfterValidator(own_header)]
-
-
-class ConnectionForm(BaseModel):
-    """A connection as it is given; what is read-only in an answer may be sent back and is ignored."""
-
-    model_config = ConfigDict(extra="forbid")
-    name: Annotated[str, Field(pattern=NAME_PATTERN)]
-    title: Annotated[str, Field(max_length=200)] = ""
-    base_url: Annotated[str, Field(max_length=2048), AfterValidator(base_url)]
-    tags: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=32)] = []
-    metadata: dict[str, Any] = {}
-    auth: Auth = NoAuth()
-    headers: Annotated[dict[OwnName, Annotated[str, AfterValidator(header_value)]], Field(max_length=50)] = {}
-    policy: Annotated[Policy, Field(validate_default=True)] = Policy()
-    state: State | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def ignore_read_only(cls, given: Any) -> Any:
-        return {k: v for k, v in given.items() if k not in READ_ONLY} if isinstance(given, dict) else given
-
-    @field_validator("policy")
-    @classmethod
-    def check_private(cls, policy: Policy, info: ValidationInfo) -> Policy:
-        """Beside the policy's own faults and the others, so that a person learns of all at once."""
-        given = info.data.get("base_url")
-        rule = given and egress_rule(given, allow_private=policy.allow_private)
-        if rule:
-            advice = f"egress rule {rule}: the base URL is inside your network; set this to true to allow it"
-            raise PydanticCustomError("egress_denied", "{advice}", {"advice": advice, "within": "/allow_private"})
-        return policy
-
-
-class ConnectionChange(BaseModel):
-    """Any part of a connection; `auth` of the same scheme may leave its secrets out to keep them."""
-
-    model_config = ConfigDict(extra="forbid")
-    title: str | None = None
-    base_url: str | None = None
-    tags: list[str] | None = None
-    metadata: dict[str, Any] | None = None
-    auth: dict[str, Any] | None = None
-    headers: dict[str, str] | None = None
-    policy: dict[str, Any] | None = None
-    state: Literal["ready", "paused"] | None = None
-
-
-async def create(services: Services, form: ConnectionForm) -> Connection:
+async def create(services: Services, form: ConnectionForm, *, actor: str = "cli") -> Connection:
     """Adds a connection. Raises AppError 409 `name_taken`."""
     state = "paused" if form.state == "paused" else "ready"
     row = Connection(id=str(uuid7()), name=form.name, state=state, created_at=services.clock())
@@ -111,6 +36,9 @@ async def create(services: Services, form: ConnectionForm) -> Connection:
             await session.flush()
             if isinstance(form.auth, OAuth2):
                 session.add(first_token(services, row.id, form.auth))
+            await audit.note(session, services.clock, actor, "connection_created", row.name, row.base_url)
+            for action in loosened(None, form):
+                await audit.note(session, services.clock, actor, action, row.name)
     except IntegrityError:
         raise AppError(409, "name_taken", f"There is a connection named {form.name} already.") from None
     return row
@@ -118,11 +46,15 @@ async def create(services: Services, form: ConnectionForm) -> Connection:
 
 def fill(services: Services, row: Connection, form: ConnectionForm) -> None:
     auth = form.auth.model_dump(by_alias=True, exclude_none=True)
-    sealed = {name: auth.pop(name) for name in form.auth.SECRETS if name in auth}
+    tls, proxy = form.tls.model_dump(), form.proxy.model_dump() if form.proxy else {}
+    secrets = {name: auth.pop(name, None) for name in form.auth.SECRETS}
+    secrets |= {f"tls.{name}": tls.pop(name) for name in Tls.SECRETS}
+    secrets |= {f"proxy.{name}": proxy.pop(name, None) for name in Proxy.SECRETS}
+    sealed = {name: secret for name, secret in secrets.items() if secret is not None}
     row.title, row.base_url, row.tags = form.title or form.name, form.base_url, list(form.tags)
     row.metadata_json, row.headers = form.metadata, form.headers
     row.policy = form.policy.model_dump()
-    row.tls, row.proxy = {}, {}
+    row.tls, row.proxy = tls, proxy
     row.auth = auth
     row.sealed_secrets = services.vault.seal(
         msgspec.json.encode(sealed).decode(), table="connections", column="sealed_secrets", row=row.id
@@ -137,23 +69,52 @@ def first_token(services: Services, connection_id: str, auth: OAuth2, generation
     return Token(connection_id=connection_id, generation=generation, sealed_refresh_token=sealed)
 
 
-async def update(services: Services, name: str, change: dict[str, Any]) -> Connection:
+async def update(services: Services, name: str, change: dict[str, Any], *, actor: str = "cli") -> Connection:
     """Changes parts of a connection; new auth starts with no access token and the state `ready`.
 
     Raises NotFound, and pydantic's ValidationError for the connection that the change would make.
     """
     async with services.change() as session:
         row = await find(session, name)
-        before = form_of(services, row)
-        form = ConnectionForm.model_validate(merged(before, change, row.name))
+        given = form_of(services, row)
+        before = ConnectionForm.model_validate(given, context=KEPT)
+        form = ConnectionForm.model_validate(merged(given, change, row.name), context=services.client.egress)
         fill(services, row, form)
-        auth = ConnectionForm.model_validate(before).auth
-        if form.auth != auth:
+        if form.auth != before.auth:
             row.state, row.state_reason = "ready", None
-            await renew_token(services, session, row.id, auth, form.auth)
+            await renew_token(services, session, row.id, before.auth, form.auth)
         if change.get("state"):
             row.state, row.state_reason = change["state"], None
+        await note_change(session, services, actor, before, form, change.get("state"))
     return row
+
+
+async def note_change(
+    session: AsyncSession,
+    services: Services,
+    actor: str,
+    before: ConnectionForm,
+    after: ConnectionForm,
+    state: str | None,
+) -> None:
+    """On the audit: which fields are other, never their values; and what makes calls less safe, by its own name."""
+    names = changed_fields(before, after) + ([f"state ({state})"] if state else [])
+    if names:
+        await audit.note(session, services.clock, actor, "connection_changed", after.name, ", ".join(names))
+    for action in loosened(before, after):
+        await audit.note(session, services.clock, actor, action, after.name)
+
+
+def loosened(before: ConnectionForm | None, after: ConnectionForm) -> list[str]:
+    """What a change does to the checks on a connection's calls; a new one starts with all of them on."""
+    verified = before is None or before.tls.verify
+    private = before is not None and before.policy.allow_private
+    actions = []
+    if verified != after.tls.verify:
+        actions.append("verification_turned_on" if after.tls.verify else "verification_turned_off")
+    if private != after.policy.allow_private:
+        actions.append("allow_private_turned_on" if after.policy.allow_private else "allow_private_turned_off")
+    return actions
 
 
 async def renew_token(services: Services, session: AsyncSession, id_: str, before: Scheme, after: Scheme) -> None:
@@ -179,15 +140,18 @@ def same_grant(before: OAuth2, after: OAuth2) -> bool:
 
 def form_of(services: Services, row: Connection) -> dict[str, Any]:
     """The connection as its form, secrets included: for the app itself, never for an answer."""
+    secrets = unsealed(services, row)
     return {
         "name": row.name,
         "title": row.title,
         "base_url": row.base_url,
         "tags": row.tags,
         "metadata": row.metadata_json,
-        "auth": row.auth | unsealed(services, row),
+        "auth": row.auth | of_part(secrets, ""),
         "headers": row.headers,
         "policy": row.policy,
+        "tls": row.tls | of_part(secrets, "tls"),
+        "proxy": row.proxy | of_part(secrets, "proxy") or None,
     }
 
 
@@ -197,22 +161,9 @@ def unsealed(services: Services, row: Connection) -> dict[str, str]:
     return secrets
 
 
-def merged(before: dict[str, Any], change: dict[str, Any], name: str) -> dict[str, Any]:
-    given = {key: value for key, value in change.items() if key != "state" and value is not None}
-    result = before | given | {"name": name}
-    if isinstance(given.get("policy"), dict):
-        result["policy"] = before["policy"] | given["policy"]
-    auth = given.get("auth")
-    if isinstance(auth, dict):
-        kept = {key: value for key, value in auth.items() if not (isinstance(value, dict) and "set" in value)}
-        if auth.get("scheme", before["auth"]["scheme"]) == before["auth"]["scheme"]:
-            secrets = {key: before["auth"][key] for key in SECRET_FIELDS if key in before["auth"]}
-            kept = {"scheme": before["auth"]["scheme"]} | secrets | kept
-        result["auth"] = kept
-    return result
-
-
-SECRET_FIELDS = frozenset(name for kind in Scheme.__subclasses__() for name in kind.SECRETS)
+def of_part(secrets: dict[str, Any], part: str) -> dict[str, Any]:
+    """The secrets of auth by their names, those of `tls` and `proxy` by theirs without the part's."""
+    return {name.rpartition(".")[2]: secret for name, secret in secrets.items() if name.rpartition(".")[0] == part}
 
 
 def view(services: Services, row: Connection) -> dict[str, Any]:
@@ -226,9 +177,11 @@ def view(services: Services, row: Connection) -> dict[str, Any]:
         "base_url": row.base_url,
         "tags": row.tags,
         "metadata": row.metadata_json,
-        "auth": row.auth | shown,
+        "auth": row.auth | of_part(shown, ""),
         "headers": row.headers,
         "policy": row.policy,
+        "tls": Tls().model_dump() | row.tls | of_part(shown, "tls"),
+        "proxy": {"password": None} | row.proxy | of_part(shown, "proxy") if row.proxy else None,
         "state": row.state,
         "state_reason": row.state_reason,
         "created_at": instant(row.created_at),
@@ -236,10 +189,11 @@ def view(services: Services, row: Connection) -> dict[str, Any]:
     }
 
 
-async def delete(services: Services, name: str) -> None:
+async def delete(services: Services, name: str, *, actor: str = "cli") -> None:
     """Removes a connection with its secrets and tokens; its calls stay on record. Raises NotFound."""
     async with services.change() as session:
         await session.delete(await find(session, name))
+        await audit.note(session, services.clock, actor, "connection_deleted", name)
 
 
 async def find(session: AsyncSession, name: str) -> Connection:
@@ -274,8 +228,11 @@ async def read(services: Services, name: str) -> Target:
 
 
 def target_of(services: Services, row: Connection) -> Target:
-    form = ConnectionForm.model_validate(form_of(services, row))
+    form = ConnectionForm.model_validate(form_of(services, row), context=KEPT)
     headers = [(name.lower().encode(), value.encode()) for name, value in form.headers.items()]
+    proxy_password = form.proxy.password if form.proxy else None
+    more = (("proxy_password", proxy_password),) if proxy_password else ()
+    credential = guarded(form.auth.credential(), form.auth, services.vault.fingerprint, more)
     return Target(
         id=row.id,
         name=row.name,
@@ -285,9 +242,10 @@ def target_of(services: Services, row: Connection) -> Target:
         headers=headers,
         state=row.state,
         state_reason=row.state_reason,
-        credential=guarded(form.auth.credential(), form.auth),
+        credential=credential,
         injected=form.auth.injected() | {normal(name) for name, _ in headers},
-        marks=tuple((name.decode(), MARK) for name in sorted(form.auth.injected())),
+        way=way_of(row.id, allow_private=form.policy.allow_private, tls=form.tls, proxy=form.proxy),
+        marks=credential.shown or tuple((name.decode(), MARK) for name in sorted(form.auth.injected())),
     )
 
 

@@ -7,7 +7,8 @@ readers can only read. Other processes beside the server, the CLI's, wait up to 
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+import zlib
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from quart_app.files import make_private_file
 READERS = 4
 BUSY_MILLISECONDS = 5000
 MOST_ROWS = 64
+SEARCHED_BYTES = 64 * 1024
 DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
     "postgresql": "postgresql+asyncpg",
@@ -33,6 +35,7 @@ POSTGRES_PARAMETERS = {name: name for name in ("host", "port", "ssl", "passfile"
 POSTGRES_PARAMETERS |= {"sslmode": "ssl"}  # libpq's name for it
 
 WRITER_PRAGMAS = (
+    "auto_vacuum = INCREMENTAL",  # in force for a file that has no tables yet, so it comes first
     "journal_mode = WAL",
     "synchronous = FULL",
     "foreign_keys = ON",
@@ -141,14 +144,34 @@ class Database:
                     if rows:
                         await connection.exec_driver_sql(bulk.one, list(rows))
             return
-        work = [piece for bulk, rows in groups for piece in bulk.pieces(rows)]
+        await self._visit(write_at_once, [piece for bulk, rows in groups for piece in bulk.pieces(rows)])
+
+    async def execute(self, statements: Sequence[str]) -> None:
+        """Statements without values, in one transaction, durable when it returns."""
+        if self.is_sqlite:
+            await self._visit(write_at_once, [(statement, []) for statement in statements])
+            return
+        async with self.writer.begin() as connection:
+            for statement in statements:
+                await connection.exec_driver_sql(statement)
+
+    async def give_back(self, pages: int) -> None:
+        """Gives so many free pages back to the file system; on PostgreSQL that is for VACUUM.
+
+        As a script: the driver would do the first page of a single statement only.
+        """
+        if self.is_sqlite:
+            await self._visit(sqlite3.Connection.executescript, f"PRAGMA incremental_vacuum({pages})")
+
+    async def _visit(self, work: Callable[[sqlite3.Connection, Any], Any], given: Any) -> None:
+        """`work` in the thread of SQLite's writer, in its turn."""
         async with self.turn:
             if self._driver is None:
                 async with self.writer.connect() as connection:
                     self._driver = (await connection.get_raw_connection()).driver_connection
             driver = self._driver
             try:
-                await driver._execute(write_at_once, driver._conn, work)
+                await driver._execute(work, driver._conn, given)
             except BaseException:
                 self._driver = None  # the pool may have made a new one; it costs ten rows to ask it each time
                 raise
@@ -220,6 +243,14 @@ def write_at_once(connection: sqlite3.Connection, work: Sequence[tuple[str, list
         raise
 
 
+def inflated(content: bytes) -> bytes | None:
+    """The first bytes of a deflated body, in SQL, for the search; NULL for what is none."""
+    try:
+        return zlib.decompressobj().decompress(content, SEARCHED_BYTES)
+    except zlib.error:
+        return None
+
+
 def sqlite_engine(url: URL, pragmas: tuple[str, ...], begin: str, *, size: int) -> AsyncEngine:
     """An engine whose driver never begins by itself: pysqlite's own BEGIN comes too late to be atomic."""
     engine = create_async_engine(
@@ -237,6 +268,7 @@ def sqlite_engine(url: URL, pragmas: tuple[str, ...], begin: str, *, size: int) 
         for pragma in pragmas:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+        connection.create_function("inflated", 1, inflated, deterministic=True)
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin_now(connection: Any) -> None:

@@ -10,8 +10,8 @@ from hypercorn.asyncio import serve
 from quart import Quart
 
 from quart_app import accounts, calls, connections, create_app
-from quart_app.calls import CallForm
-from quart_app.connections import ConnectionForm
+from quart_app.call_forms import CallForm
+from quart_app.connection_forms import ConnectionForm
 from quart_app.errors import NotFound, SettingsError
 from quart_app.forms import validate
 from quart_app.sandbox import API_KEY_HEADER, DEMO, create_sandbox

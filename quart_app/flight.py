@@ -5,14 +5,14 @@ record as `sending`.
 """
 
 import asyncio
+import time
 
 from quart_app.attempts import Attempts, Exchange
-from quart_app.call_log import CallLog
+from quart_app.call_log import CallLog, Outcome
 from quart_app.errors import AppError, CallFailed
 from quart_app.outbound.client import Answer, AttemptFailed, Outgoing
 from quart_app.outbound.target import Target
 from quart_app.recorder import Record
-from quart_app.records import content_headers
 from quart_app.services import Services
 from quart_app.upload import Upload
 
@@ -87,26 +87,26 @@ class Flight:
             if self._upload is not None and self._upload.refusal is not None:
                 raise await self._refused(self._upload.refusal) from None
             raise await self._failed(error) from None
-        except asyncio.CancelledError:
-            self.abandon()
+        except asyncio.CancelledError as error:
+            self.abandon(str(error))  # whoever cancels may say why
             raise
 
     async def _record_sending(self) -> None:
         """On record before it leaves: what a stop leaves behind is known to have been under way."""
-        if not await self.services.recorder.write(self.log.so_far()):
+        if not await self.services.recorder.write(await self.log.so_far()):
             self.abandon("It was not sent: it could not be put on record first.")  # else it would stay `sending`
             raise AppError(503, "storage_unavailable", UNRECORDED)
 
     async def _refused(self, refusal: AppError) -> AppError:
         """The body turned out to be too large on its way: on record as that; returns the error to raise."""
-        await self._settle("failed", "too_large", refusal.detail)
+        await self._settle(Outcome("failed", "too_large", refusal.detail))
         refusal.headers.append(("X-Switchboard-Call", self.id))
         return refusal
 
     async def _failed(self, error: AttemptFailed | CallFailed) -> CallFailed:
         """No answer: on record with the reason; returns the error to raise."""
         failure = CallFailed(error.reason, error.detail) if isinstance(error, AttemptFailed) else error
-        await self._settle("failed", failure.code, failure.detail)
+        await self._settle(Outcome("failed", failure.code, failure.detail))
         failure.headers.append(("X-Switchboard-Call", self.id))
         return failure
 
@@ -124,15 +124,19 @@ class Flight:
         try:
             piece = await self.answer.read()
         except AttemptFailed as error:
-            self._attempts.broke()
-            raise await self._failed(error) from None
+            raise await self.broke_off(error) from None
         if piece:
             self.log.received.add(piece)
         return piece
 
+    async def broke_off(self, error: AttemptFailed) -> CallFailed:
+        """The upstream broke off what it had begun: on record with the reason; returns the error to raise."""
+        self._attempts.broke(error.reason)
+        return await self._failed(error)
+
     async def land(self) -> bool:
         """The answer came whole: on record, durably, when this returns True."""
-        return await self._settle("done", None, None)
+        return await self._settle(Outcome("done"))
 
     async def fail(self, reason: str, detail: str) -> CallFailed:
         """No whole answer: on record with the reason; returns the error to raise."""
@@ -140,24 +144,37 @@ class Flight:
 
     def abandon(self, detail: str = "") -> None:
         """Nobody waits for the answer any more: lets go of the upstream at once and records it, without waiting."""
-        if not self.settled:
-            gone = "The server was stopped." if self.services.draining else "The caller went away."
-            self._close("cancelled", None, detail or gone)
-            self.services.recorder.put(self.record)
+        if self.settled:
+            return
+        gone = "The server was stopped." if self.services.draining else "The caller went away."
+        outcome = Outcome("cancelled", None, detail or gone)
+        answer = self._let_go("cancelled")
+        if self.log.is_large(answer):
+            self.services.spawn(self._write_large(outcome, answer), "large record")
+            return
+        self.log.close(outcome, answer)
+        self.services.recorder.put(self.record)
 
-    async def _settle(self, state: str, reason: str | None, detail: str | None) -> bool:
+    async def _settle(self, outcome: Outcome) -> bool:
         if self.settled:
             return True
-        self._close(state, reason, detail)
+        answer = self._let_go(outcome.reason)
+        if self.log.is_large(answer):  # in a task of its own: a caller who leaves now must not take the record along
+            return await asyncio.shield(self.services.spawn(self._write_large(outcome, answer), "large record"))
+        self.log.close(outcome, answer)
         return await self.services.recorder.write(self.record)
 
-    def _close(self, state: str, reason: str | None, detail: str | None) -> None:
+    def _let_go(self, reason: str | None) -> Answer | None:
+        """Ends the last attempt and gives its place back: from here on only the record is to be made."""
         self.settled = True
-        answer = self._attempts.close("cancelled" if state == "cancelled" else reason)
-        self.log.close(state, reason, detail, answer)
+        self.log.ended = time.perf_counter()
+        return self._attempts.close(reason)
 
-    def clean(self, content: bytes) -> tuple[bytes, bool]:
+    async def _write_large(self, outcome: Outcome, answer: Answer | None) -> bool:
+        await self.log.close_large(outcome, answer)
+        return await self.services.recorder.write(self.record)
+
+    async def clean(self, content: bytes) -> tuple[bytes, bool]:
         """A collected answer as a caller of the API may see it, and whether that is all of it."""
         assert self.answer is not None
-        _, coding = content_headers(self.answer.headers)
-        return self.log.readable(content, coding, self.services.settings.answer_bytes)
+        return await self.log.readable(self.answer, content, self.services.settings.answer_bytes)

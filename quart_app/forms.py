@@ -23,10 +23,13 @@ CODES = {
 """The kinds of fault that programs can tell apart."""
 
 
-def validate(form: type[BaseModel], given: Any) -> Any:
-    """The filled-in form. Raises Invalid 422 `invalid_input` with each fault."""
+def validate(form: type[BaseModel], given: Any, context: Any = None) -> Any:
+    """The filled-in form. Raises Invalid 422 `invalid_input` with each fault.
+
+    `context` is the egress that a connection's addresses are held against, by default the table alone.
+    """
     try:
-        return form.model_validate(given)
+        return form.model_validate(given, context=context)
     except ValidationError as error:
         raise invalid_input(error, form) from None
 

@@ -3,37 +3,89 @@
 import base64
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.errors import Invalid, NotFound
+from quart_app.errors import AppError, Fault, Invalid, NotFound
 from quart_app.instants import instant, parse_instant
 from quart_app.models import Attempt, Body, Call
 from quart_app.recorder import Record, unpacked
 from quart_app.records import TEXTUAL
+from quart_app.search import Wanted, facet, find_numbers
+from quart_app.time_box import at_most, is_sqlite
 
 ID = re.compile(r"[0-9a-f-]{36}")
 STATES = ("sending", "done", "failed", "cancelled", "interrupted")
 ORIGINS = ("console", "api", "proxy", "run", "token")
+SEARCHED = frozenset(("q", "origin", "method", "state", "status"))
+SEARCH_SECONDS = 2.0
+LAG_SECONDS = 60
 
 
 async def search(
-    session: AsyncSession, filters: Mapping[str, str], *, limit: int, after: str | None
+    session: AsyncSession,
+    filters: Mapping[str, str],
+    *,
+    limit: int,
+    after: str | None,
+    seconds: float = SEARCH_SECONDS,
 ) -> list[dict[str, Any]]:
     """Calls as lists show them (without body content), newest first; `after` is the id the page before ended with.
 
-    `filters` are connection, origin, method, state, status (`404` or `5xx`), since, until (RFC 3339) and q, text
-    in the URL. Raises Invalid that names every filter that cannot be read.
+    `filters` are connection, origin, method, state, status (`404` or `5xx`), since, until (RFC 3339) and q: words that
+    all occur in a call's URL, headers or textual bodies, the last of them perhaps only begun, or a call's id. (On
+    PostgreSQL q is text in the URL.) Raises Invalid that names every filter that cannot be read, AppError
+    `search_too_broad` after `seconds`.
     """
-    query = select(Call).order_by(Call.id.desc()).limit(limit)
-    if after:
-        query = query.where(Call.id < after)
-    rows = list(await session.scalars(narrowed(query, filters)))
+    wanted = read(filters)
+    try:
+        async with at_most(session, seconds):
+            query = await chosen(session, wanted, filters, limit=limit, after=after)
+            rows: list[Call] = list(await session.scalars(query))
+    except TimeoutError:
+        raise AppError(422, "search_too_broad", "The search takes too long: narrow it, by a time or a word.") from None
     attempts = await attempts_of(session, [row.id for row in rows])
     return [view(columns(row), attempts.get(row.id, [])) for row in rows]
+
+
+async def chosen(
+    session: AsyncSession, wanted: Wanted, filters: Mapping[str, str], *, limit: int, after: str | None
+) -> Select[Any]:
+    """The query of a page: straight through the calls where ids and connections lead, else by what the search finds."""
+    if await is_of_one_call(session, filters):
+        return select(Call).where(Call.id == filters["q"], *wanted.conditions).limit(0 if after else 1)
+    if is_sqlite(session) and SEARCHED & filters.keys() and filters.get("state") != "sending":
+        before = await number_of(session, after) if after else None
+        numbers = await find_numbers(session, wanted, limit=limit, before=before)
+        return select(Call).where(Call.number.in_(numbers)).order_by(Call.number.desc())
+    query = select(Call).where(*wanted.conditions, *bounds(wanted, after)).order_by(Call.id.desc()).limit(limit)
+    return query.where(Call.url.icontains(filters["q"], autoescape=True)) if "q" in filters else query
+
+
+async def is_of_one_call(session: AsyncSession, filters: Mapping[str, str]) -> bool:
+    id_ = filters.get("q", "")
+    return ID.fullmatch(id_) is not None and await session.get(Call, id_) is not None
+
+
+async def number_of(session: AsyncSession, id_: str) -> int:
+    """A call's number; if it has gone meanwhile, of where it was."""
+    query = select(Call.id, Call.number).where(Call.id <= id_).order_by(Call.id.desc()).limit(1)
+    row = (await session.execute(query)).first()
+    return 0 if row is None else row.number + (row.id != id_)
+
+
+def bounds(wanted: Wanted, after: str | None) -> list[Any]:
+    """Where the ids of a page lie: a call's id is made when it begins, give or take LAG_SECONDS."""
+    made: list[Any] = [Call.id < after] if after else []
+    if wanted.since is not None:
+        made.append(Call.id >= first_id(wanted.since - LAG_SECONDS))
+    if wanted.until is not None:
+        made.append(Call.id < first_id(wanted.until + LAG_SECONDS))
+    return made
 
 
 async def made_by_others(session: AsyncSession, process: str, since: float) -> list[dict[str, Any]]:
@@ -46,39 +98,51 @@ async def made_by_others(session: AsyncSession, process: str, since: float) -> l
 
 def first_id(since: float) -> str:
     """The least UUIDv7 of an instant: its milliseconds in hex (RFC 9562 §5.7)."""
-    text = f"{int(since * 1000):012x}"
+    text = f"{min(max(0, int(since * 1000)), 2**48 - 1):012x}"
     return f"{text[:8]}-{text[8:]}-7000-8000-000000000000"
 
 
-def narrowed(query: Select[Any], filters: Mapping[str, str]) -> Select[Any]:
-    faults: list[Any] = []
+def read(filters: Mapping[str, str]) -> Wanted:
+    """What the filters want of a call. Raises Invalid that names every filter that cannot be read."""
+    wanted, faults = Wanted(), []
     for name, value in filters.items():
         try:
-            query = query.where(*condition(name, value))
+            wanted = narrowed(wanted, name, value)
         except ValueError as error:
-            faults.append({"pointer": f"/{name}", "detail": str(error)})
+            faults.append(Fault(pointer=f"/{name}", detail=str(error)))
     if faults:
         raise Invalid("invalid_filter", "A filter cannot be read.", faults, status=422)
-    return query
+    return wanted
 
 
-def condition(name: str, value: str) -> list[Any]:
-    """The WHERE of one filter; text is matched literally. Raises ValueError with the reason."""
+def narrowed(wanted: Wanted, name: str, value: str) -> Wanted:
+    """What is wanted, and this filter as well; text is matched literally. Raises ValueError with the reason."""
     if "\0" in value or len(value) > 1000:
         raise ValueError("must be at most 1,000 characters without NUL")
-    if name in ("connection", "method"):
-        return [getattr(Call, name) == (value.upper() if name == "method" else value)]
-    if name in ("state", "origin"):
-        known = STATES if name == "state" else ORIGINS
-        if value not in known:
-            raise ValueError(f"must be one of {', '.join(known)}")
-        return [getattr(Call, name) == value]
-    if name == "status":
-        return status_condition(value)
+    if name == "q":
+        return wanted.with_words(value)
     if name in ("since", "until"):
         moment = parse_instant(value)
-        return [Call.started_at >= moment if name == "since" else Call.started_at < moment]
-    return [or_(Call.url.icontains(value, autoescape=True), Call.id == value)]
+        condition = Call.started_at >= moment if name == "since" else Call.started_at < moment
+        bound: dict[str, Any] = {name: moment}
+        return replace(wanted, conditions=[*wanted.conditions, condition], **bound)
+    return replace(
+        wanted,
+        conditions=[*wanted.conditions, *conditions(name, value)],
+        terms=(*wanted.terms, facet(name, value)),
+    )
+
+
+def conditions(name: str, value: str) -> list[Any]:
+    """The WHERE of a filter that the search knows by a term."""
+    if name == "status":
+        return status_condition(value)
+    known = {"state": STATES, "origin": ORIGINS}.get(name)
+    if known and value not in known:
+        raise ValueError(f"must be one of {', '.join(known)}")
+    if value == "sending":
+        return [Call.state == literal_column("'sending'")]  # as the partial index has it
+    return [getattr(Call, name) == (value.upper() if name == "method" else value)]
 
 
 def status_condition(value: str) -> list[Any]:
@@ -185,13 +249,19 @@ def view_body(row: Mapping[str, Any], side: str, bodies: Mapping[str, bytes] | N
     return shown
 
 
+def is_json(media_type: str | None) -> bool:
+    return media_type == "application/json" or (media_type or "").endswith("+json")
+
+
 def view_content(content: bytes, media_type: str, *, as_json: bool) -> dict[str, Any]:
-    """`json` for whole JSON, `text` for what reads as UTF-8 text, else `base64`."""
-    if as_json and (media_type == "application/json" or media_type.endswith("+json")):
+    """`json` for whole JSON, `text` for what reads as UTF-8 text, else `base64`: also with a NUL, which no text has."""
+    if as_json and is_json(media_type):
         try:
             return {"json": msgspec.json.decode(content)}
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
+    if b"\0" in content:
+        return {"base64": base64.b64encode(content).decode()}
     try:
         text = content.decode()
     except UnicodeDecodeError as error:

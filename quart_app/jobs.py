@@ -6,12 +6,14 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from quart_app import calls, history
+from quart_app import calls, history, logs, retention
+from quart_app.indexer import Indexer
 from quart_app.services import Services, is_gone
 
 WATCH_SECONDS = 1.0
 SETTLE_SECONDS = 60.0
 OTHERS_SECONDS = 30.0
+PRUNE_SECONDS = 60.0
 
 log = structlog.get_logger()
 
@@ -25,6 +27,9 @@ async def running(services: Services) -> AsyncIterator[None]:
             group.create_task(every(WATCH_SECONDS, services.watch), name="watch"),
             group.create_task(every(WATCH_SECONDS, Others(services).tell), name="others"),
             group.create_task(every(SETTLE_SECONDS, lambda: settle(services)), name="settle"),
+            group.create_task(every(WATCH_SECONDS, logs.tell_suppressed), name="log"),
+            group.create_task(every(WATCH_SECONDS, Indexer(services).tick), name="indexer"),
+            group.create_task(every(PRUNE_SECONDS, lambda: prune(services)), name="prune"),
         ]
         try:
             yield
@@ -69,3 +74,9 @@ async def settle(services: Services) -> None:
     if gone:
         count = await calls.settle_interrupted(services, gone)
         log.warning("calls_interrupted", count=count)
+
+
+async def prune(services: Services) -> None:
+    """Calls beyond the limits of the settings go."""
+    if count := await retention.prune(services):
+        log.info("calls_pruned", count=count)

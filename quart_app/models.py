@@ -143,6 +143,17 @@ class Call(Base):
     )
 
 
+class SearchProgress(Base):
+    __tablename__ = "search_progress"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    indexed_to: Mapped[int] = mapped_column(BigInteger)
+
+
+class SearchLeftOut(Base):
+    __tablename__ = "search_left_out"
+    number: Mapped[int] = mapped_column(Counter, primary_key=True, autoincrement=False)
+
+
 class Attempt(Base):
     __tablename__ = "attempts"
     call_id: Mapped[str] = mapped_column(primary_key=True)

@@ -31,26 +31,47 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Record:
-    """A call on its way to the database: rows as column to value, JSON already as text, bodies by hash."""
+    """A call on its way to the database: rows as column to value, JSON already as text, bodies by key."""
 
     call: dict[str, Any]
     attempts: list[dict[str, Any]] = field(default_factory=list)
     bodies: dict[str, bytes] = field(default_factory=dict)
 
     def keep(self, content: bytes, hashed: str | None = None) -> str:
-        """Takes a body along and returns the hash it is kept under; `hashed` is its SHA-256 where it is known."""
-        hashed = hashed or hashlib.sha256(content).hexdigest()
-        self.bodies[hashed] = content
-        return hashed
+        """Takes a body along and returns the key it is kept under; `hashed` is its SHA-256 where it is known."""
+        key = f"{hour_key(time.time())}-{hashed or hashlib.sha256(content).hexdigest()}"
+        self.bodies[key] = content
+        return key
+
+
+def hour_key(at: float) -> str:
+    """The hour of an instant (seconds since the epoch), as the keys of bodies begin: in order of time as text."""
+    return f"{int(at // 3600):06x}"
+
+
+def ignore(told: Any) -> None:
+    pass
+
+
+@dataclass
+class Listener:
+    """Told of records: `taken` as each comes, `written` of a group that is on disk, `lost` of those that never will be.
+
+    A call with an unsafe method comes twice, first as `sending`; every call that ends comes once as that.
+    """
+
+    taken: Callable[[Record], None] = ignore
+    written: Callable[[Sequence[Record]], None] = ignore
+    lost: Callable[[Sequence[Record]], None] = ignore
 
 
 class Recorder:
     """`write` returns when the record is on disk. Runs inside `async with recorder.running()`."""
 
-    def __init__(self, db: Database, *, entries: int, written: Callable[[Record], None]) -> None:
+    def __init__(self, db: Database, *, entries: int, listener: Listener) -> None:
         self._db = db
         self._entries = entries
-        self._written = written
+        self._listener = listener
         self._waiting: deque[tuple[Record, asyncio.Future[bool]]] = deque()
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
@@ -58,6 +79,7 @@ class Recorder:
         self._closing = False
         self.failing: str | None = None
         self.dropped = 0
+        self.written_count = 0
         self._calls = Bulk(db, Call, key="id")
         self._attempts = Bulk(db, Attempt)
         self._bodies = Bulk(db, Body)
@@ -85,11 +107,12 @@ class Recorder:
     def put(self, record: Record) -> asyncio.Future[bool]:
         """Queues the record at once, without waiting for room; the future tells what `write` tells."""
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        with suppress(Exception):
+            self._listener.taken(record)
         if self.failing:
             done.set_result(False)
             if len(self._waiting) >= self._entries:
-                self._waiting.popleft()
-                self.dropped += 1
+                self._lose(self._waiting.popleft()[0])
         self._waiting.append((record, done))
         self._arrived.set()
         return done
@@ -126,6 +149,8 @@ class Recorder:
             self._fail(error)
             if self._closing and not (tries_left := tries_left - 1):
                 log.error("records_lost_at_shutdown", count=len(self._waiting))
+                for record, _ in self._waiting:
+                    self._lose(record)
                 return
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -151,17 +176,23 @@ class Recorder:
 
     def _release(self, group: list[tuple[Record, asyncio.Future[bool]]], error: Exception | None) -> None:
         """Lets the waiters go on: their records are on disk or, with an error, can never be."""
+        self.written_count += len(group)
         for record, done in group:
             if not done.done():
                 done.set_result(error is None)
             if error is not None:
-                self.dropped += 1
                 log.error("record_given_up", kind=type(error).__name__, call=record.call["id"])
-                continue
+                self._lose(record)
+        if error is None:
             with suppress(Exception):
-                self._written(record)
+                self._listener.written([record for record, _ in group])
         if len(self._waiting) < self._entries:
             self._room.set()
+
+    def _lose(self, record: Record) -> None:
+        self.dropped += 1
+        with suppress(Exception):
+            self._listener.lost([record])
 
     def _fail(self, error: Exception) -> None:
         """Nothing can be written now: says so, and lets all waiters go on without."""

@@ -2,20 +2,18 @@
 
 import hashlib
 import time
-import zlib
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
-from quart_app.outbound.redact import MARK
+from quart_app.outbound import codings
+from quart_app.outbound.marks import MARK, MARKED
 from quart_app.outbound.target import Target
 from quart_app.outbound.timings import Timings
 from quart_app.recorder import Record
 
-DECODED_BYTES = 50 * 1024**2
-MEMBERS = 100
 TEXTUAL = ("text/", "application/json", "application/xml", "application/x-www-form-urlencoded")
 
 BLANK: dict[str, Any] = {
@@ -156,33 +154,13 @@ def content_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str | None,
 
 
 def decoded(content: bytes, encoding: bytes, cap: int) -> tuple[bytes, bool]:
-    """A compressed copy in clear, at most `cap` bytes, and whether that is all of it.
-
-    A coding that cannot be looked into gives nothing: a secret could hide in it.
-    """
-    coding = encoding.strip().lower()
-    if coding in (b"", b"identity"):
-        return content, True
-    if coding not in (b"gzip", b"x-gzip", b"deflate"):
-        return b"", False
-    wbits = 47 if coding != b"deflate" or content[:1] == b"\x78" else -15
-    cap = min(cap, DECODED_BYTES)
-    clear = b""
-    for _ in range(MEMBERS):  # a gzip file may be several, one after the other (RFC 1952 §2.2)
-        machine = zlib.decompressobj(wbits=wbits)
-        try:
-            clear += machine.decompress(content, cap - len(clear) + 1)
-        except zlib.error:
-            return clear, False
-        content = machine.unused_data
-        if not machine.eof or not content or len(clear) > cap:
-            return clear[:cap], machine.eof and len(clear) <= cap
-    return clear, False
+    """A compressed copy in clear, at most `cap` bytes, and whether that is all of it; at once, for what is small."""
+    return codings.clear_at_once(content, encoding, cap)
 
 
-def shown_url(url: str, credential_query: str) -> str:
-    """The URL as recorded, with a mark where the connection's own parameter was."""
-    if not credential_query:
+def shown_url(url: str, shown_query: str) -> str:
+    """The URL as recorded, with the connection's own parameter as it may be shown: with a mark for its value."""
+    if not shown_query:
         return url
-    name = credential_query.partition("=")[0]
-    return f"{url}{'&' if urlsplit(url).query else '?'}{name}={MARK}"
+    name, _, value = shown_query.partition("=")
+    return f"{url}{'&' if urlsplit(url).query else '?'}{name}={value if MARKED.fullmatch(value) else MARK}"

@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,17 +16,23 @@ from typing import Any, TypeVar, cast
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from quart_app.audit import Refusals
 from quart_app.broadcast import Broadcast
+from quart_app.call_lines import log_calls, log_lost
+from quart_app.clients import Clients
 from quart_app.db import Database, parse_url
 from quart_app.errors import DataError
 from quart_app.files import make_private_folder
+from quart_app.meters import Meters
 from quart_app.migrations import prepare
 from quart_app.models import Installation
 from quart_app.outbound.client import Client
+from quart_app.outbound.egress import Egress
 from quart_app.outbound.limits import Caps, Limits, Queue
-from quart_app.recorder import Record, Recorder
+from quart_app.recorder import Listener, Record, Recorder, ignore
 from quart_app.settings import Settings
 from quart_app.vault import Vault, open_vault
+from quart_app.watchdog import Watchdog
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -94,6 +100,9 @@ class Services:
     caches: Caches = field(default_factory=Caches)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     refreshes: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
+    meters: Meters = field(default_factory=Meters)
+    watchdog: Watchdog = field(default_factory=Watchdog)
+    clients: Clients = field(default_factory=Clients)
     draining: bool = False
     revision: int = 0
 
@@ -162,22 +171,37 @@ async def open_services(settings: Settings, *, serves: bool = False) -> AsyncIte
         vault = open_vault(settings.sealing_key, key_path(settings), make=await is_new(db))
         installation = await enter(db, vault)
         queue = Queue(float(settings.queue_seconds), settings.queue_calls)
-        client = Client(partial(Limits, queue))
+        egress = Egress(settings.egress_allow, bind=settings.bind if serves else "")
+        client = Client(partial(Limits, queue), egress=egress, via=f"1.1 sb-{installation.instance_id}")
         caps = Caps(queue, overall=settings.in_flight, per_actor=settings.in_flight_per_key)
         stack.push_async_callback(client.close)
         events = Broadcast()
-        recorder = Recorder(db, entries=settings.recorder_entries, written=announcer(events))
+        meters = Meters()
+        listener = listening(settings, events, meters, serves=serves)
+        recorder = Recorder(db, entries=settings.recorder_entries, listener=listener)
         await stack.enter_async_context(recorder.running())
         services = Services(
             settings, db, vault, client, recorder, events, caps, process_name(), installation.instance_id
         )
+        services.meters = meters
         services.revision = installation.revision
+        client.on_denied = Refusals(db, lambda: services.clock(), services.spawn).note
         stack.push_async_callback(services.finish)
         yield services
 
 
-def announcer(events: Broadcast) -> Callable[[Record], None]:
-    return lambda record: events.publish("call", record) if events.count else None
+def listening(settings: Settings, events: Broadcast, meters: Meters, *, serves: bool) -> Listener:
+    """Who is told of records: the meters, the pages, and the server's log."""
+    logs = serves and settings.log_level in ("debug", "info")
+
+    def written(records: Sequence[Record]) -> None:
+        if events.count:
+            for record in records:
+                events.publish("call", record)
+        if logs:
+            log_calls(records)
+
+    return Listener(meters.settled, written, log_lost if serves else ignore)
 
 
 def key_path(settings: Settings) -> Path:

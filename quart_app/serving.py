@@ -13,6 +13,7 @@ from quart import Quart
 
 from quart_app import create_app
 from quart_app.errors import SettingsError
+from quart_app.logs import server_logger
 from quart_app.services import check_free
 from quart_app.settings import Settings
 
@@ -36,6 +37,7 @@ async def serve_until_told(app: Quart, bind: str) -> None:
     Raises SettingsError for an address that cannot be had, and what the app says when it cannot start.
     """
     made = listening(config(bind))
+    made.errorlog = server_logger()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(report)

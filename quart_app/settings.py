@@ -83,12 +83,20 @@ class Settings:
     write_stall_seconds: int = setting(30, "Seconds a caller may stop reading before it is let go.", positive)
     in_flight: int = setting(2000, "Most calls in flight at once, over all connections.", positive)
     in_flight_per_key: int = setting(1000, "Most calls in flight at once for one key or person.", positive)
+    client_connections: int = setting(
+        0, "Most client connections at once; 0 is a quarter of the files that may be open, up to 4096.", none_or_more
+    )
     queue_calls: int = setting(512, "Calls that may wait for one connection's limits; more are refused.", positive)
     queue_seconds: int = setting(10, "Seconds a call may wait for its connection's limits.", positive)
+    egress_allow: tuple[str, ...] = setting(
+        (), "Denied addresses to allow, by commas: 10.0.0.5/32:8443, [fd00::]/8, host:svc.internal:8443.", names
+    )
     recorder_entries: int = setting(2000, "Records that may wait to be written before callers wait.", positive)
     keep_days: int = setting(90, "Days that calls stay on record; 0 is for ever.", none_or_more)
     keep_calls: int = setting(0, "Most calls that stay on record; 0 is any number.", none_or_more)
-    keep_bytes: int = setting(10 * 1024**3, "Bytes of the database beyond which the oldest calls go; 0 is none.", none_or_more)
+    keep_bytes: int = setting(
+        10 * 1024**3, "Bytes of the database beyond which the oldest calls go; 0 is any number.", none_or_more
+    )
     log_level: str = setting("info", "debug, info, warning or error.", log_level)
 
     def __post_init__(self) -> None:

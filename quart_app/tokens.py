@@ -259,16 +259,23 @@ async def load(services: Services, target: Target) -> Held:
         unsealed(services, row, "sealed_access_token"),
         unsealed(services, row, "sealed_refresh_token"),
     )
-    assert isinstance(target.auth, OAuth2)
     held = Held(
         generation=row.generation,
         access_token=access,
         refresh_token=renewal,
         expires_at=row.expires_at,
         refresh_at=refresh_moment(row.expires_at, row.lifetime_seconds),
-        credential=oauth.credential(target.auth, access, renewal, row.generation) if access else None,
+        credential=credential_of(services, target, access, renewal, row.generation) if access else None,
     )
     return services.caches.keep(Held, target.id, held, epoch)
+
+
+def credential_of(
+    services: Services, target: Target, access_token: str, refresh_token: str | None, generation: int
+) -> Credential:
+    assert isinstance(target.auth, OAuth2)
+    known, fingerprint = target.credential.secrets, services.vault.fingerprint
+    return oauth.credential(target.auth, access_token, refresh_token, generation, fingerprint, known)
 
 
 def unsealed(services: Services, row: Token, column: str) -> str | None:

@@ -26,12 +26,13 @@ def free_port() -> int:
 
 @dataclass
 class Served:
-    """`port`, `data` and `key` (all scopes) of a running server; `log` is what it wrote."""
+    """`port`, `data` and `key` (all scopes) of a running server; `log` is what it wrote, `command` what starts it."""
 
     data: Path
     port: int
     log: Path
     key: str = ""
+    command: Sequence[str] = (*SWITCHBOARD, "serve")
     process: "subprocess.Popen[bytes] | None" = None
 
     @classmethod
@@ -52,7 +53,7 @@ class Served:
     def start(self, *options: str) -> None:
         """Starts the server and waits until it is ready."""
         bind = f"127.0.0.1:{self.port}"
-        command = [*SWITCHBOARD, "serve", "--data", str(self.data), "--bind", bind, *options]
+        command = [*self.command, "--data", str(self.data), "--bind", bind, *options]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=clean_environment())
         deadline = time.monotonic() + 20

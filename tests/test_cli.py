@@ -31,7 +31,7 @@ class Echo(BaseHTTPRequestHandler):
     """Says what was asked; 401 under /refused."""
 
     def do_GET(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode("latin-1")
         said = {"method": self.command, "path": self.path, "headers": dict(self.headers), "body": body}
         content = json.dumps(said).encode()
         self.send_response(401 if self.path.startswith("/refused") else 200)
@@ -223,6 +223,49 @@ def test_every_fault_of_an_input_is_said_at_once(alone: Shell) -> None:
     assert "\n  /headers" in said
 
 
+def test_files_go_as_they_are_and_answers_into_them(alone: Shell, api: str, tmp_path: Path) -> None:
+    image, answer = tmp_path / "a.png", tmp_path / "answer"
+    image.write_bytes(bytes(range(256)))
+    alone.says("connection", "add", "orders", api, "--allow-private")
+    alone.says(
+        "call", "orders", "PUT", "/", f"--file={image}", "--header=Content-Type: image/png", f"--output={answer}"
+    )
+    said = json.loads(answer.read_bytes())
+    assert (said["body"].encode("latin-1"), said["headers"]["content-type"]) == (image.read_bytes(), "image/png")
+    parts = ["--part=a=1=2", f"--part=b=@{image}", f"--part=c=@{image};type=text/x; charset=latin1"]
+    said = json.loads(alone.says("call", "orders", "POST", "/", *parts))
+    kind, _, boundary = said["headers"]["content-type"].partition("; boundary=")
+    assert kind == "multipart/form-data"
+    heads = [part.partition("\r\n\r\n")[0].strip() for part in said["body"].split(f"--{boundary}")][1:-1]
+    assert heads == [
+        'Content-Disposition: form-data; name="a"',
+        'Content-Disposition: form-data; name="b"; filename="a.png"\r\nContent-Type: image/png',
+        'Content-Disposition: form-data; name="c"; filename="a.png"\r\nContent-Type: text/x; charset=latin1',
+    ]
+    assert said["body"].count("".join(map(chr, range(256)))) == 2
+
+
+def test_a_body_may_come_from_stdin(alone: Shell, api: str) -> None:
+    alone.says("connection", "add", "orders", api, "--allow-private")
+    for option, expected in (("--file=-", "\0\xff"), ("--part=a=@-", 'name="a"\r\nContent-Type: application/octet')):
+        arguments = ["call", "orders", "POST", "/", option, "--data", str(alone.data)]
+        done = CliRunner().invoke(main, arguments, input=b"\0\xff")
+        assert expected in json.loads(done.stdout)["body"]
+
+
+def test_a_file_that_cannot_be_read_or_written_is_named(alone: Shell, api: str, tmp_path: Path) -> None:
+    alone.says("connection", "add", "orders", api, "--allow-private")
+    missing, huge = tmp_path / "missing", tmp_path / "huge"
+    with huge.open("wb") as file:
+        file.truncate(100 * 1024**2 + 1)
+    assert f"{missing}: No such file" in alone.refuses("call", "orders", "POST", "/", f"--file={missing}")
+    assert f"{missing}: No such file" in alone.refuses("call", "orders", "POST", "/", f"--part=a=@{missing}")
+    assert "send it through /proxy" in alone.refuses("call", "orders", "POST", "/", f"--file={huge}")
+    assert "/multipart/0/media_type" in alone.refuses(
+        "call", "orders", "POST", "/", f"--part=a=@{api and __file__};type=x"
+    )
+
+
 def test_a_call_that_fails_says_why(alone: Shell, api: str) -> None:
     alone.says("connection", "add", "nobody", "http://127.0.0.1:1", "--allow-private")
     failed = alone.run("call", "nobody", "GET", "/")
@@ -252,6 +295,8 @@ def test_a_command_that_fails_ends_its_process_with_code_1(alone: Shell) -> None
         (["connection", "add", "x", "http://x.example", "--auth", "no-separator"], "is not NAME=VALUE"),
         (["connection", "add", "x", "http://x.example", "--policy", "concurrency=many"], "is not JSON"),
         (["call", "x", "GET", "/", "--json", "{"], "is not JSON"),
+        (["call", "x", "GET", "/", "--output=."], "is a directory"),
+        (["call", "x", "GET", "/", "--output=nowhere/file"], "nowhere is not a folder"),
         (["call", "x", "GET"], "Missing argument 'PATH'"),
         (["nonsense"], "No such command 'nonsense'"),
     ],

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from sqlalchemy import select
 
 from quart_app import connections
-from quart_app.connections import NAME_PATTERN, ConnectionForm
+from quart_app.connection_forms import NAME_PATTERN, ConnectionForm
 from quart_app.errors import AppError, NotFound
 from quart_app.models import Base, Connection, Token
 from quart_app.outbound.auth import Bearer, OAuth2
@@ -57,6 +57,8 @@ async def test_what_is_left_out_has_its_default(services: Services) -> None:
         "auth": {"scheme": "none"},
         "headers": {},
         "policy": Policy().model_dump(),
+        "tls": {"verify": True, "ca": None, "certificate": None, "key": None},
+        "proxy": None,
         "state": "ready",
         "state_reason": None,
     }

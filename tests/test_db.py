@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import threading
 import time
+import zlib
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
-from quart_app.db import Bulk, Database, parse_url
+from quart_app.db import SEARCHED_BYTES, Bulk, Database, parse_url
 from quart_app.errors import SettingsError
 from quart_app.files import make_private_folder
 from quart_app.migrations import prepare
@@ -69,8 +70,41 @@ def sqlite_database(folder: Path, *, serves: bool = True) -> Database:
     return Database(url, serves=serves)
 
 
+async def test_statements_are_run_together_or_not_at_all(db: Database) -> None:
+    insert = "INSERT INTO accounts VALUES ('{0}', '{0}', 1.0)"
+    await db.execute([insert.format("first"), insert.format("second")])
+    with pytest.raises((DBAPIError, sqlite3.Error)):
+        await db.execute([insert.format("third"), insert.format("first")])
+    assert await names(db) == ["first", "second"]
+
+
+async def test_free_pages_are_given_back(tmp_path: Path) -> None:
+    db = sqlite_database(tmp_path)
+    await prepare(db)
+    try:
+        await db.write([(Bulk(db, Body), [(f"{number}", "identity", bytes(60_000)) for number in range(20)])])
+        await db.execute(["DELETE FROM bodies"])
+        async with db.session() as session:
+            before = await session.scalar(text("PRAGMA page_count"))
+        await db.give_back(100)
+        async with db.session() as session:
+            assert before - await session.scalar(text("PRAGMA page_count")) == 100
+    finally:
+        await db.close()
+
+
+@pytest.mark.parametrize("database_url", [""])
+async def test_sql_reads_deflated_bodies_up_to_a_bound(db: Database) -> None:
+    contents = [zlib.compress(b"x" * 10**6), zlib.compress(b"short"), b"no zlib"]
+    async with db.session() as session:
+        found = [await session.scalar(text("SELECT inflated(:content)"), {"content": one}) for one in contents]
+    assert found == [b"x" * SEARCHED_BYTES, b"short", None]
+
+
 async def pragmas(db: Database, *, writer: bool) -> dict[str, Any]:
-    names = "journal_mode synchronous foreign_keys secure_delete temp_store trusted_schema mmap_size query_only"
+    names = (
+        "auto_vacuum journal_mode synchronous foreign_keys secure_delete temp_store trusted_schema mmap_size query_only"
+    )
     engine = db.writer if writer else db.reader
     async with engine.connect() as connection:
         found = {}
@@ -87,6 +121,7 @@ async def test_only_the_server_s_writer_does_checkpoints(tmp_path: Path, serves:
     finally:
         await db.close()
     expected = {
+        "auto_vacuum": 2,
         "journal_mode": "wal",
         "synchronous": 2,
         "foreign_keys": 1,
@@ -219,7 +254,7 @@ async def test_bulk_writes_any_number_of_rows_and_repeats_do_no_harm(db: Databas
 
 
 def attempt(call_id: str, number: int, status: int) -> tuple[Any, ...]:
-    return (call_id, number, status, None, 1.5, 0.25, 0.0, None, None, None, None, None, "127.0.0.1", 3)
+    return (call_id, number, status, None, 1.5, 0.25, 0.0, *[None] * 8, "127.0.0.1", 3)
 
 
 async def test_bulk_with_replace_brings_rows_up_to_date(db: Database) -> None:

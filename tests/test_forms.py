@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from quart_app.calls import CallForm
-from quart_app.connections import ConnectionForm
+from quart_app.call_forms import CallForm
+from quart_app.connection_forms import ConnectionForm
 from quart_app.errors import Invalid
 from quart_app.forms import LONGEST_PART, MOST_FAULTS, models_within, validate
 from quart_app.outbound.auth import OAuth2

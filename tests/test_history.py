@@ -15,6 +15,7 @@ from uuid_utils import uuid7
 
 from quart_app import history
 from quart_app.errors import Invalid, NotFound
+from quart_app.indexer import Indexer
 from quart_app.instants import instant
 from quart_app.models import Body, Call
 from quart_app.outbound.timings import Timings
@@ -27,9 +28,12 @@ TARGET = target("http://api.example")
 
 
 def record(**call: Any) -> Record:
-    """A call that is done, with some columns as a test wants them."""
+    """A call that is done, with some columns as a test wants them; its id is of when it began."""
+    id_ = str(uuid7())
+    if "started_at" in call:
+        id_ = history.first_id(call["started_at"])[:-12] + id_[-12:]
     made = new_call(
-        TARGET, id_=str(uuid7()), origin="api", actor="test", owner="h:1:2", method="GET", url="http://h/x", headers=[]
+        TARGET, id_=id_, origin="api", actor="test", owner="h:1:2", method="GET", url="http://h/x", headers=[]
     )
     made.call |= {"state": "done", "status": 200, "response_headers": "[]", "duration_seconds": 0.1} | call
     return made
@@ -39,6 +43,13 @@ async def put(services: Services, *records: Record) -> list[str]:
     """Puts records on disk, together; their ids."""
     assert all(await asyncio.gather(*(services.recorder.write(one) for one in records)))
     return [str(one.call["id"]) for one in records]
+
+
+async def index(services: Services) -> None:
+    """Takes all calls into the search; on PostgreSQL there is none."""
+    indexer = Indexer(services)
+    while services.db.is_sqlite and await indexer.step():
+        pass
 
 
 async def found(services: Services, limit: int = 50, after: str | None = None, **filters: str) -> list[str]:
@@ -86,8 +97,10 @@ FILTERS: list[tuple[dict[str, Any], list[str]]] = [
 
 async def test_each_filter_finds_what_it_names(services: Services) -> None:
     ids = dict(zip(CALLS, await put(services, *(record(**call) for call in CALLS.values())), strict=True))
-    for filters, names in FILTERS:
-        assert await found(services, **filters) == [ids[name] for name in reversed(names)], filters
+    for _ in range(2):
+        for filters, names in FILTERS:
+            assert await found(services, **filters) == [ids[name] for name in reversed(names)], filters
+        await index(services)
 
 
 URLS = {
@@ -105,7 +118,7 @@ URLS = {
 TEXTS = [
     ("%", ["percent"]),
     ("%25", ["percent"]),
-    ("0%", ["percent"]),
+    ("100%", ["percent"]),
     ("_", ["under"]),
     ("a_b", ["under"]),
     ("/a/", ["slash"]),
@@ -123,9 +136,11 @@ TEXTS = [
 
 async def test_text_is_looked_for_as_it_is_written_in_any_case(services: Services) -> None:
     ids = dict(zip(URLS, await put(services, *(record(url=url) for url in URLS.values())), strict=True))
-    for text, names in TEXTS:
-        assert await found(services, q=text) == [ids[name] for name in reversed(names)], text
-    assert await found(services, q=ids["slash"]) == [ids["slash"]]
+    for _ in range(2):
+        for text, names in TEXTS:
+            assert await found(services, q=text) == [ids[name] for name in reversed(names)], text
+        assert await found(services, q=ids["slash"]) == [ids["slash"]]
+        await index(services)
 
 
 FAULTS = [
@@ -149,7 +164,7 @@ FAULTS = [
 @pytest.mark.parametrize(("filters", "detail"), FAULTS)
 def test_a_filter_that_cannot_be_read_is_named(filters: dict[str, str], detail: str) -> None:
     with pytest.raises(Invalid) as raised:
-        history.narrowed(select(Call), filters)
+        history.read(filters)
     assert (raised.value.status, raised.value.code) == (422, "invalid_filter")
     (fault,) = raised.value.errors
     assert fault["pointer"] == f"/{next(iter(filters))}"
@@ -158,7 +173,7 @@ def test_a_filter_that_cannot_be_read_is_named(filters: dict[str, str], detail: 
 
 def test_all_faults_of_filters_are_said_at_once() -> None:
     with pytest.raises(Invalid) as raised:
-        history.narrowed(select(Call), {"state": "x", "method": "GET", "status": "x", "since": "x"})
+        history.read({"state": "x", "method": "GET", "status": "x", "since": "x"})
     assert [fault["pointer"] for fault in raised.value.errors] == ["/state", "/status", "/since"]
 
 
@@ -217,7 +232,7 @@ async def test_equal_bodies_are_stored_once_and_read_back_by_each_call(services:
     ids = await put(services, *made[:3])
     ids += await put(services, *made[3:])
     async with services.db.session() as session:
-        rows = {row.hash: row for row in await session.scalars(select(Body))}
+        rows = {row.hash.partition("-")[2]: row for row in await session.scalars(select(Body))}
         assert set(rows) == {hashlib.sha256(large).hexdigest(), hashlib.sha256(small).hexdigest()}
         assert rows[hashlib.sha256(large).hexdigest()].encoding == "deflate"
         assert len(rows[hashlib.sha256(large).hexdigest()].content) < len(large) / 10
@@ -260,6 +275,7 @@ async def test_an_id_that_is_none_is_not_found(services: Services, id_: str) -> 
 
 async def test_a_search_of_many_calls_is_quick(services: Services) -> None:
     await put(services, *(record(url=f"http://h/{number}") for number in range(3000)))
+    await index(services)
     began = time.perf_counter()
     page = await found(services, limit=50, q="/299")
     assert len(page) == 11

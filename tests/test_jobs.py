@@ -3,13 +3,15 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from quart_app import calls, connections, jobs
-from quart_app.calls import CallForm
-from quart_app.connections import ConnectionForm
+from quart_app.call_forms import CallForm
+from quart_app.connection_forms import ConnectionForm
 from quart_app.jobs import Others, every
 from quart_app.models import Call
 from quart_app.outbound.target import Target
@@ -17,6 +19,7 @@ from quart_app.recorder import Record
 from quart_app.records import new_call
 from quart_app.services import Services, open_services, process_name
 from quart_app.settings import Settings
+from tests.outbound.targets import target
 from tests.upstream import Upstream
 
 
@@ -60,7 +63,7 @@ async def test_the_loops_end_at_once_with_the_block_and_leave_no_task(services: 
     began = time.monotonic()
     async with jobs.running(services):
         names = {task.get_name() for task in asyncio.all_tasks() - before}
-        assert names == {"watch", "others", "settle"}
+        assert names == {"watch", "others", "settle", "log", "indexer", "prune"}
     assert time.monotonic() - began < 0.5
     assert asyncio.all_tasks() == before
 
@@ -130,3 +133,21 @@ async def heard(events: AsyncIterator[tuple[str, Any] | None]) -> tuple[str, Any
         event = await anext(events)
     assert event is not None
     return event
+
+
+async def test_calls_beyond_the_limits_go(services: Services) -> None:
+    services.settings = replace(services.settings, keep_calls=2)
+    await services.recorder.write(done("0192a000-0000-7000-8000-000000000001"))
+    await services.recorder.write(done("0192a000-0000-7000-8000-000000000002"))
+    await services.recorder.write(done("0192a000-0000-7000-8000-000000000003"))
+    await jobs.prune(services)
+    async with services.db.session() as session:
+        ids = list(await session.scalars(select(Call.id).order_by(Call.id)))
+    assert [id_[-1] for id_ in ids] == ["2", "3"]
+
+
+def done(id_: str) -> Record:
+    made = {"origin": "api", "actor": "test", "owner": "h:1:2", "method": "GET", "url": "http://x/"}
+    record = new_call(target("http://x"), id_=id_, headers=[], **made)
+    record.call["state"] = "done"
+    return record

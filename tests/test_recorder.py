@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from typing import Any
 
@@ -13,16 +13,14 @@ from uuid_utils import uuid7
 
 from quart_app.db import Database
 from quart_app.models import Attempt, Body, Call
-from quart_app.recorder import GROUP, Record, Recorder, packed, unpacked
+from quart_app.recorder import GROUP, Listener, Record, Recorder, packed, unpacked
 from quart_app.records import BLANK
 from quart_app.services import Services
 
 
 @asynccontextmanager
-async def recording(
-    db: Database, *, entries: int = 2000, written: Any = lambda record: None
-) -> AsyncIterator[Recorder]:
-    async with Recorder(db, entries=entries, written=written).running() as recorder:
+async def recording(db: Database, *, entries: int = 2000, **listener: Callable[[Any], None]) -> AsyncIterator[Recorder]:
+    async with Recorder(db, entries=entries, listener=Listener(**listener)).running() as recorder:
         yield recorder
 
 
@@ -47,6 +45,10 @@ def attempt(call_id: str, number: int) -> dict[str, Any]:
     empty = dict.fromkeys(column.name for column in Attempt.__table__.columns)
     times = {"started_at": 1.0, "duration_seconds": 0.5, "waited_seconds": 0.0}
     return empty | times | {"call_id": call_id, "number": number, "status": 200}
+
+
+def ids(records: Sequence[Record]) -> list[str]:
+    return [record.call["id"] for record in records]
 
 
 async def count(db: Database, model: Any = Call) -> int:
@@ -159,7 +161,7 @@ async def test_a_writer_that_is_cancelled_loses_no_record_also_while_it_waits_fo
 
 async def test_while_the_database_fails_waiters_get_false_and_everything_is_written_later(db: Database) -> None:
     told: list[str] = []
-    async with recording(db, written=lambda one: told.append(one.call["id"])) as recorder:
+    async with recording(db, written=lambda group: told.extend(ids(group))) as recorder:
         async with broken(db):
             assert await asyncio.gather(*(recorder.write(record()) for _ in range(20))) == [False] * 20
             assert recorder.failing is not None
@@ -303,9 +305,45 @@ def test_what_does_not_shrink_is_kept_as_it_is() -> None:
 
 
 async def test_a_listener_that_raises_does_not_stop_the_recorder(db: Database) -> None:
-    def raises(one: Record) -> None:
+    def raises(told: Any) -> None:
         raise RuntimeError
 
-    async with recording(db, written=raises) as recorder:
+    async with recording(db, taken=raises, written=raises) as recorder:
         assert await recorder.write(record())
         assert await recorder.write(record())
+
+
+async def test_each_record_is_told_as_it_comes_and_again_with_its_group_once_it_is_on_disk(db: Database) -> None:
+    taken: list[str] = []
+    groups: list[list[str]] = []
+    async with recording(
+        db, taken=lambda one: taken.append(one.call["id"]), written=lambda group: groups.append(ids(group))
+    ) as recorder:
+        first = record()
+        async with held(db):
+            waits = [recorder.put(first), *(recorder.put(record()) for _ in range(30))]
+            await asyncio.sleep(0.05)
+            assert taken[0] == first.call["id"]
+            assert len(set(taken)) == len(taken) == 31
+            assert groups == []
+        assert all(await asyncio.gather(*waits))
+    assert [one for group in groups for one in group] == taken
+    assert len(groups) <= 2
+
+
+async def test_what_is_lost_is_told_once_and_told_as_taken_like_any_other(db: Database) -> None:
+    taken: list[str] = []
+    lost: list[str] = []
+    async with recording(
+        db, entries=3, taken=lambda one: taken.append(one.call["id"]), lost=lambda records: lost.extend(ids(records))
+    ) as recorder:
+        async with broken(db):
+            await recorder.write(record())
+            for _ in range(5):
+                recorder.put(record())
+            assert len(taken) == 6
+            assert lost == taken[:3]
+        await eventually(lambda: recorder.failing is None)
+        assert await recorder.put(record(url="\x00" if not db.is_sqlite else 2**70)) is False
+    assert lost == [*taken[:3], taken[-1]]
+    assert recorder.dropped == 4

@@ -3,17 +3,16 @@
 import gzip
 import hashlib
 import time
-import zlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quart_app.models import Attempt, Call
-from quart_app.outbound.redact import MARK
+from quart_app.outbound.marks import MARK
 from quart_app.outbound.timings import Timings
 from quart_app.recorder import Record
-from quart_app.records import MEMBERS, Copy, add_attempt, content_headers, decoded, new_call, shown_url
+from quart_app.records import Copy, add_attempt, content_headers, decoded, new_call, shown_url
 from tests.outbound.targets import target
 
 TEXT = b"The quick brown fox jumps over the lazy dog. " * 50
@@ -34,7 +33,7 @@ def record() -> Record:
 
 def test_a_new_call_has_every_column_of_its_table_and_is_under_way() -> None:
     call = record().call
-    assert set(call) == {column.name for column in Call.__table__.columns}
+    assert set(call) == {column.name for column in Call.__table__.columns} - {"number"}, "the database counts"
     assert (call["state"], call["connection"], call["request_headers"]) == ("sending", "orders", '[["Accept","*/*"]]')
     assert abs(call["started_at"] - time.time()) < 5
 
@@ -91,67 +90,10 @@ def test_a_copy_of_one_piece_is_that_piece() -> None:
     assert single.content is piece
 
 
-def deflated(content: bytes, *, raw: bool) -> bytes:
-    machine = zlib.compressobj(wbits=-15 if raw else 15)
-    return machine.compress(content) + machine.flush()
-
-
-CODED = {
-    "gzip": gzip.compress(TEXT),
-    " GZIP ": gzip.compress(TEXT),
-    "x-gzip": gzip.compress(TEXT),
-    "deflate": deflated(TEXT, raw=False),
-    "Deflate": deflated(TEXT, raw=True),
-    "identity": TEXT,
-    "": TEXT,
-}
-
-
-@pytest.mark.parametrize("coding", CODED)
-def test_a_coded_copy_is_kept_in_clear(coding: str) -> None:
-    assert decoded(CODED[coding], coding.encode(), 10_000) == (TEXT, True)
-
-
-@pytest.mark.parametrize("coding", ["br", "zstd", "compress", "gzip, gzip", "identity, gzip", "gzip;q=1", "\xff"])
-def test_a_coding_that_cannot_be_looked_into_keeps_nothing(coding: str) -> None:
-    assert decoded(gzip.compress(TEXT), coding.encode("latin-1"), 10_000) == (b"", False)
-
-
-@pytest.mark.parametrize("coding", [b"gzip", b"deflate"])
-@pytest.mark.parametrize("content", [b"no compression at all", b"\x1f\x8b\x08\x00", b"\x78\x9c\xff\xff\xff", b"\x00"])
-def test_content_that_is_not_in_its_coding_is_not_kept_as_whole(coding: bytes, content: bytes) -> None:
-    clear, whole = decoded(content, coding, 10_000)
-    assert (clear, whole) == (b"", False)
-
-
-@given(st.integers(0, len(CODED["gzip"]) - 1))
-def test_a_cut_copy_gives_the_start_in_clear_and_says_so(length: int) -> None:
-    clear, whole = decoded(CODED["gzip"][:length], b"gzip", 10_000)
-    assert TEXT.startswith(clear)
-    assert not whole
-
-
-@pytest.mark.parametrize(("cap", "whole"), [(0, False), (1, False), (len(TEXT) - 1, False), (len(TEXT), True)])
-def test_no_more_than_the_cap_is_kept_in_clear(cap: int, whole: bool) -> None:
-    assert decoded(CODED["gzip"], b"gzip", cap) == (TEXT[:cap], whole)
-
-
-def test_a_bomb_stops_at_the_cap() -> None:
-    bomb = gzip.compress(b"\0" * 50_000_000, 9)
-    began = time.perf_counter()
-    assert decoded(bomb, b"gzip", 65536) == (b"\0" * 65536, False)
-    assert time.perf_counter() - began < 0.5
-
-
-def test_all_members_of_a_gzip_file_are_read_up_to_a_bound() -> None:
-    assert decoded(gzip.compress(b"one ") + gzip.compress(b"two"), b"gzip", 1000) == (b"one two", True)
-    assert decoded(gzip.compress(b"ab") * MEMBERS, b"gzip", 1000) == (b"ab" * MEMBERS, True)
-    clear, whole = decoded(gzip.compress(b"ab") * (MEMBERS + 1), b"gzip", 1000)
-    assert (clear, whole) == (b"ab" * MEMBERS, False)
-
-
-def test_what_follows_a_gzip_file_and_is_none_is_not_kept() -> None:
-    assert decoded(gzip.compress(b"one") + b"secret", b"gzip", 1000) == (b"one", False)
+def test_a_coded_copy_is_kept_in_clear_or_not_at_all() -> None:
+    assert decoded(gzip.compress(TEXT), b"gzip", 10_000) == (TEXT, True)
+    assert decoded(gzip.compress(TEXT), b"gzip", 10) == (TEXT[:10], False)
+    assert decoded(gzip.compress(TEXT), b"compress", 10_000) == (b"", False)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +118,7 @@ def test_media_type_and_coding_are_read_from_the_headers(
     ("url", "query", "shown"),
     [
         ("http://h/x", "", "http://h/x"),
+        ("http://h/x", "key=[redacted:value:0123456789ab]", "http://h/x?key=[redacted:value:0123456789ab]"),
         ("http://h/x", "key=secret", f"http://h/x?key={MARK}"),
         ("http://h/x?a=1", "key=secret%3D", f"http://h/x?a=1&key={MARK}"),
     ],
@@ -186,6 +129,8 @@ def test_the_connections_own_parameter_is_shown_as_a_mark(url: str, query: str, 
 
 def test_equal_bodies_of_a_record_are_kept_once() -> None:
     made = record()
-    assert made.keep(b"same") == made.keep(b"same") == hashlib.sha256(b"same").hexdigest()
-    assert made.keep(b"other", "given") == "given"
+    key, again, given = made.keep(b"same"), made.keep(b"same"), made.keep(b"other", "given")
+    assert key.partition("-")[2] == again.partition("-")[2] == hashlib.sha256(b"same").hexdigest()
+    assert abs(int(key.partition("-")[0], 16) - time.time() / 3600) < 2, "it begins with the hour"
+    assert given.endswith("-given")
     assert set(made.bodies.values()) == {b"same", b"other"}

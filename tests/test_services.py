@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from quart_app import accounts, calls, connections, jobs
-from quart_app.connections import ConnectionForm
+from quart_app.connection_forms import ConnectionForm
 from quart_app.errors import DataError
 from quart_app.models import Call, Installation
 from quart_app.outbound.target import Target

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from quart_app.cli.access import account, key
+from quart_app.cli.audit import audit_entries
 from quart_app.cli.calls import call
 from quart_app.cli.connections import connection
 from quart_app.cli.options import STORE, opened, run, settings_of, settings_options
@@ -67,5 +68,5 @@ def backup(file: Path, **options: str | None) -> None:
     click.echo(f"{file}: {file.stat().st_size} bytes. Without its key file it cannot be read.", err=True)
 
 
-for command in (connection, call, key, account):
+for command in (connection, call, key, account, audit_entries):
     main.add_command(command)

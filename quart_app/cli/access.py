@@ -6,7 +6,7 @@ import click
 
 from quart_app import accounts
 from quart_app.accounts import DEFAULT_SCOPES, SCOPES
-from quart_app.cli.options import STORE, opened, print_table, run, settings_options
+from quart_app.cli.options import STORE, actor, opened, print_table, run, settings_options
 
 
 @click.group()
@@ -23,7 +23,7 @@ def create_key(name: str, scope: tuple[str, ...], **options: str | None) -> None
 
     async def work() -> str:
         async with opened(options) as services:
-            return await accounts.create_key(services, name, scope or DEFAULT_SCOPES)
+            return await accounts.create_key(services, name, scope or DEFAULT_SCOPES, actor=actor())
 
     click.echo(run(work()))
 
@@ -49,7 +49,7 @@ def revoke_key(key_id: str, **options: str | None) -> None:
 
     async def work() -> None:
         async with opened(options) as services:
-            await accounts.revoke_key(services, key_id)
+            await accounts.revoke_key(services, key_id, actor=actor())
 
     run(work())
 
@@ -78,5 +78,6 @@ def link(name: str, **options: str | None) -> None:
 async def make_link(name: str, options: dict[str, str | None], *, create: bool) -> None:
     async with opened(options) as services:
         if create:
-            await accounts.create_account(services, name)
-        click.echo(accounts.link_text(services.settings, await accounts.create_link(services, name)).strip())
+            await accounts.create_account(services, name, actor=actor())
+        token = await accounts.create_link(services, name, actor=actor())
+        click.echo(accounts.link_text(services.settings, token).strip())

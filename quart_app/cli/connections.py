@@ -7,7 +7,7 @@ import click
 
 from quart_app import calls, connections
 from quart_app.cli.options import STORE, actor, as_json, opened, pairs, print_table, run, secret, settings_options
-from quart_app.connections import ConnectionForm
+from quart_app.connection_forms import ConnectionForm
 from quart_app.forms import validate
 
 
@@ -49,7 +49,7 @@ def add(
 
     async def work() -> None:
         async with opened(options) as services:
-            await connections.create(services, validate(ConnectionForm, given))
+            await connections.create(services, validate(ConnectionForm, given, services.client.egress), actor=actor())
 
     run(work())
     click.echo(f"{name} is ready: switchboard call {name} GET /")
@@ -91,7 +91,7 @@ def remove(name: str, **options: str | None) -> None:
 
     async def work() -> None:
         async with opened(options) as services:
-            await connections.delete(services, name)
+            await connections.delete(services, name, actor=actor())
 
     run(work())
 

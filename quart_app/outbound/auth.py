@@ -5,6 +5,7 @@ Fields named in `SECRETS` are sealed at rest and never shown.
 """
 
 import base64
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import quote
@@ -12,35 +13,62 @@ from urllib.parse import quote
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from quart_app.outbound.headers import NAME, NOT_FORWARDED, normal
+from quart_app.outbound.marks import Fingerprint, mark
 from quart_app.outbound.redact import Redactor
 from quart_app.outbound.urls import parse_base
 
-NOTHING_SECRET = Redactor(())
+NOTHING_SECRET = Redactor()
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
     """What is added to a request: `headers` as bytes pairs, `query` a raw `name=value` or empty.
 
-    `secrets` are the values that must not be recorded, `redactor` takes them and the connection's other secrets
-    out of records, `generation` is that of the OAuth token, if it is one.
+    `secrets` are the values that must not be recorded, each with its role (the field that holds it, `pair`,
+    `access_token`); `redactor` takes them out of records. `shown` and `shown_query` are what a record shows of the
+    headers and of the query, with marks. `generation` is that of the OAuth token, if it is one.
     """
 
     headers: tuple[tuple[bytes, bytes], ...] = ()
     query: str = ""
-    secrets: tuple[str, ...] = ()
+    secrets: tuple[tuple[str, str], ...] = ()
     generation: int | None = None
     redactor: Redactor = NOTHING_SECRET
+    shown: tuple[tuple[str, str], ...] = ()
+    shown_query: str = ""
 
     def __repr__(self) -> str:
         return f"Credential(generation={self.generation})"
 
 
-def guarded(credential: Credential, scheme: "Scheme") -> Credential:
-    """The credential with a redactor for all that must not be recorded of it and of its scheme."""
-    held = [getattr(scheme, name) for name in scheme.SECRETS]
-    secrets = (*credential.secrets, *(secret for secret in held if secret))
-    return replace(credential, redactor=Redactor(secrets))
+def guarded(
+    credential: Credential,
+    scheme: "Scheme",
+    fingerprint: Fingerprint | None = None,
+    more: Iterable[tuple[str, str]] = (),
+) -> Credential:
+    """The credential with all that must not be recorded of it, its scheme and `more`, and what a record shows instead.
+
+    The first secret of a role is the one that is live.
+    """
+    held = ((name, getattr(scheme, name)) for name in scheme.SECRETS)
+    known = dict.fromkeys((*credential.secrets, *(pair for pair in held if pair[1]), *more))
+    redactor = Redactor(known, fingerprint)
+    role, secret = credential.secrets[0] if credential.secrets else ("", "")
+    name = credential.query.partition("=")[0]
+    return replace(
+        credential,
+        secrets=tuple(known),
+        redactor=redactor,
+        shown=tuple((name.decode("latin-1"), shown_value(value, redactor, role)) for name, value in credential.headers),
+        shown_query=name and f"{name}={mark(role, secret, fingerprint)}",
+    )
+
+
+def shown_value(value: bytes, redactor: Redactor, role: str) -> str:
+    """A header's value with marks; nothing but one where its secret is too short to be found in it."""
+    clean = redactor.content(value)
+    return redactor.whole(value, role) if clean is value else clean.decode("latin-1")
 
 
 def single_line(text: str) -> str:
@@ -92,12 +120,12 @@ class ApiKey(Scheme):
     def credential(self) -> Credential:
         if self.place == "query":
             query = f"{quote(self.name, safe='')}={quote(self.value, safe='')}"
-            return Credential(query=query, secrets=(self.value,))
+            return Credential(query=query, secrets=(("value", self.value),))
         if self.place == "cookie":
             header = (b"cookie", f"{self.name}={self.value}".encode())
         else:
             header = (self.name.lower().encode(), self.value.encode())
-        return Credential(headers=(header,), secrets=(self.value,))
+        return Credential(headers=(header,), secrets=(("value", self.value),))
 
 
 class Basic(Scheme):
@@ -110,9 +138,8 @@ class Basic(Scheme):
 
     def credential(self) -> Credential:
         pair = f"{self.username}:{self.password}"
-        encoded = base64.b64encode(pair.encode())
-        header = (b"authorization", b"Basic " + encoded)
-        return Credential(headers=(header,), secrets=(pair, encoded.decode(), self.password))
+        header = (b"authorization", b"Basic " + base64.b64encode(pair.encode()))
+        return Credential(headers=(header,), secrets=(("pair", pair), ("password", self.password)))
 
 
 class Bearer(Scheme):
@@ -123,13 +150,13 @@ class Bearer(Scheme):
     token: Line
 
     def credential(self) -> Credential:
-        return bearer(self.token, None)
+        return bearer(("token", self.token))
 
 
-def bearer(token: str, generation: int | None, *more: str) -> Credential:
-    """The credential of an access token; `more` are further secrets to keep out of records."""
-    header = (b"authorization", b"Bearer " + token.encode())
-    return Credential(headers=(header,), secrets=(token, *more), generation=generation)
+def bearer(*secrets: tuple[str, str], generation: int | None = None) -> Credential:
+    """The credential of a token, which is the first of the secrets; further ones are only kept out of records."""
+    header = (b"authorization", b"Bearer " + secrets[0][1].encode())
+    return Credential(headers=(header,), secrets=secrets, generation=generation)
 
 
 def endpoint(text: str) -> str:

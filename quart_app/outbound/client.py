@@ -4,38 +4,30 @@ aiohttp is told to follow no redirect, keep no cookie, heed no environment, deco
 switch `_retry_connection`, never to send again by itself: each attempt is one the caller of this module made.
 """
 
-import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_plus
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict
 from yarl import URL
 
 from quart_app.outbound.auth import Credential
-from quart_app.outbound.egress import EgressDenied, socket_factory
+from quart_app.outbound.egress import Egress, EgressDenied
+from quart_app.outbound.failures import AttemptFailed as AttemptFailed
+from quart_app.outbound.failures import denied_in, explain, proxy_refused
 from quart_app.outbound.headers import Headers
-from quart_app.outbound.limits import Slots
+from quart_app.outbound.limits import Limits
+from quart_app.outbound.sessions import Sessions
 from quart_app.outbound.target import Target
-from quart_app.outbound.timings import TimedConnector, TimedContext, Timings, current
-from quart_app.outbound.wire import PeerResponse, Wire
+from quart_app.outbound.timings import Timings, current
+from quart_app.outbound.wire import PeerResponse
 
 SEND_BUFFER_BYTES = 64 * 1024
-KEEPALIVE_SECONDS = 30
-DNS_CACHE_SECONDS = 10
-
-
-class AttemptFailed(Exception):
-    """No whole answer came. `reason` is one of `errors.REASONS`, `detail` a sentence without upstream text."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
 
 
 @dataclass(slots=True)
@@ -92,17 +84,31 @@ class Answer:
 
 
 class Client:
-    """The sessions, one per egress policy (a pooled socket was checked under its own), and the slots."""
+    """The sessions, one for each way out, and each connection's limits.
 
-    def __init__(self) -> None:
-        self._sessions: dict[bool, aiohttp.ClientSession] = {}
-        self._slots: dict[str, Slots] = {}
-        self._tls = TimedContext.make()
+    `via` is how this app names itself to upstreams (RFC 9110 §7.6.3); `on_denied` is told of each egress refusal;
+    `resolver` is for tests, which have no name server of their own.
+    """
 
-    def slots(self, target: Target) -> Slots:
-        found = self._slots.get(target.id)
+    def __init__(
+        self,
+        limits: Callable[[], Limits] = Limits,
+        *,
+        egress: Egress | None = None,
+        via: str = "",
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        self.egress = egress or Egress()
+        self.limits: dict[str, Limits] = {}
+        self.on_denied: Callable[[Target, EgressDenied], None] = lambda target, denied: None
+        self._limits = limits
+        self._via = via
+        self._sessions = Sessions(self.egress, resolver)
+
+    def limits_of(self, target: Target) -> Limits:
+        found = self.limits.get(target.id)
         if found is None:
-            found = self._slots[target.id] = Slots()
+            found = self.limits[target.id] = self._limits()
         return found
 
     async def exchange(
@@ -113,10 +119,11 @@ class Client:
         timings: Timings,
         *,
         total_seconds: float | None,
+        upgrades: bool = False,
     ) -> Answer:
         """Sends once and returns when the answer's head is here; `timings` are filled on the way.
 
-        Raises AttemptFailed.
+        `upgrades` says that the answer may be 101. Raises AttemptFailed.
         """
         url = outgoing.url
         if credential.query:
@@ -126,7 +133,9 @@ class Client:
             for name, value in (*outgoing.headers, *credential.headers)
         )
         body = body_of(outgoing, headers)
-        return await self.request(target, outgoing.method, url, headers, body, timings, total_seconds=total_seconds)
+        return await self.request(
+            target, outgoing.method, url, headers, body, timings, total_seconds=total_seconds, upgrades=upgrades
+        )
 
     async def request(
         self,
@@ -138,58 +147,41 @@ class Client:
         timings: Timings,
         *,
         total_seconds: float | None,
+        upgrades: bool = False,
     ) -> Answer:
         """The same for a URL that is whole already, such as a token endpoint. Raises AttemptFailed."""
         policy = target.policy
         current.set(timings)
+        if self._via:
+            headers.add("Via", self._via)
         timeout = timeout_of(total_seconds, policy.connect_seconds, policy.first_byte_seconds)
         try:
-            response = await self._session(policy.allow_private).request(
+            if target.way.proxy_headers and url.scheme == "http":  # https has a CONNECT of its own to tell it in
+                headers.update(target.way.proxy_headers)
+            session = self._sessions.held(target.way) or await self._sessions.open(target.way)
+            response = await session.request(
                 method,
                 url,
                 headers=headers,
                 data=body,
                 allow_redirects=False,
+                proxy_headers=target.way.proxy_headers,
                 timeout=timeout,
             )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise explain(error, answering=False) from None
+            denied = denied_in(error)
+            if denied is not None:
+                self.on_denied(target, denied)
+            raise explain(error, answering=False, timings=timings, host=url.host or "") from None
         timings.answered = time.perf_counter()
         assert isinstance(response, PeerResponse)
-        return checked(response, timings, policy.idle_seconds)
-
-    def _session(self, allow_private: bool) -> aiohttp.ClientSession:
-        session = self._sessions.get(allow_private)
-        if session is None:
-            session = self._sessions[allow_private] = self._open(allow_private)
-        return session
-
-    def _open(self, allow_private: bool) -> aiohttp.ClientSession:
-        connector = TimedConnector(
-            limit=0,
-            ssl=self._tls,
-            keepalive_timeout=KEEPALIVE_SECONDS,
-            ttl_dns_cache=DNS_CACHE_SECONDS,
-            socket_factory=socket_factory(allow_private=allow_private),
-        )
-        # the factory is typed as one of aiohttp's own protocol, of which Wire is a kind
-        connector._factory = partial(Wire, asyncio.get_running_loop())  # type: ignore[assignment]
-        session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-            max_line_size=16384,
-            max_field_size=32768,
-            response_class=PeerResponse,
-        )
-        session._retry_connection = False
-        return session
+        if response.status == 407 and target.way.proxy is not None and url.scheme == "http":
+            response.close()
+            raise proxy_refused(407)
+        return checked(response, timings, policy.idle_seconds, upgrades=upgrades)
 
     async def close(self) -> None:
-        for session in self._sessions.values():
-            await session.close()
+        await self._sessions.close()
 
 
 @lru_cache(maxsize=256)
@@ -225,9 +217,9 @@ async def slices(body: bytes) -> AsyncIterator[bytes]:
         yield body[start : start + SEND_BUFFER_BYTES]
 
 
-def checked(response: PeerResponse, timings: Timings, idle_seconds: float) -> Answer:
+def checked(response: PeerResponse, timings: Timings, idle_seconds: float, *, upgrades: bool = False) -> Answer:
     """The answer, once its head is one that can be passed on; from here the idle time counts."""
-    if not 200 <= response.status <= 599:
+    if not 200 <= response.status <= 599 and not (upgrades and response.status == 101):
         response.close()
         raise AttemptFailed("protocol_error", f"The upstream answered with the status {response.status}.")
     protocol = response.connection.protocol if response.connection is not None else None
@@ -237,55 +229,3 @@ def checked(response: PeerResponse, timings: Timings, idle_seconds: float) -> An
             protocol.start_timeout()  # else the next piece still has the time that the first byte had
     timings.peer = response.peer
     return Answer(response, timings)
-
-
-def explain(error: BaseException, *, answering: bool) -> AttemptFailed:
-    """What an error of the library means, in our words: none of its text goes on."""
-    denied = denied_in(error)
-    if denied is not None:
-        return AttemptFailed("egress_denied", f"{denied}.")
-    reason, detail = next((said for kind, *said in MEANINGS if isinstance(error, kind)), UNKNOWN)
-    if reason == "first_byte_timeout" and answering:
-        return AttemptFailed("idle_timeout", "The upstream stopped in the middle of its answer.")
-    if isinstance(error, aiohttp.ClientPayloadError) and "enough data" not in str(error.__cause__ or error):
-        return AttemptFailed("protocol_error", "The upstream's answer broke off its own framing.")
-    return AttemptFailed(reason, detail)
-
-
-def denied_in(error: BaseException | None) -> EgressDenied | None:
-    """The refusal of the socket factory, which the library wraps; also in a group of tried addresses."""
-    while error is not None:
-        if isinstance(error, EgressDenied):
-            return error
-        inner = getattr(error, "os_error", None)
-        for nested in (inner, *getattr(inner, "exceptions", ()), *getattr(error, "exceptions", ())):
-            if isinstance(nested, EgressDenied):
-                return nested
-        error = error.__cause__ or error.__context__
-    return None
-
-
-UNKNOWN = ["protocol_error", "The upstream's answer broke the rules of HTTP."]
-MEANINGS: tuple[tuple[type[BaseException], str, str], ...] = (
-    (
-        aiohttp.ConnectionTimeoutError,
-        "connect_timeout",
-        "The upstream did not accept the connection in time.",
-    ),
-    (
-        aiohttp.SocketTimeoutError,
-        "first_byte_timeout",
-        "The upstream took the request and did not answer in time.",
-    ),
-    (aiohttp.ClientConnectorDNSError, "dns_failed", "The upstream's host name does not resolve."),
-    (aiohttp.ClientSSLError, "tls_failed", "The TLS handshake with the upstream failed."),
-    (aiohttp.ServerFingerprintMismatch, "tls_failed", "The upstream's certificate is another one."),
-    (aiohttp.ClientConnectorError, "connect_failed", "The upstream refused the connection."),
-    (aiohttp.ServerDisconnectedError, "reset", "The upstream closed the connection without an answer."),
-    (aiohttp.ClientPayloadError, "reset", "The upstream closed the connection in the middle of its answer."),
-    (aiohttp.ClientResponseError, "protocol_error", "The upstream's answer is not HTTP."),
-    (aiohttp.ClientOSError, "reset", "The connection to the upstream broke."),
-    (TimeoutError, "total_timeout", "The call took longer than its total time."),
-    (OSError, "reset", "The connection to the upstream broke."),
-)
-"""In order: the first kind that fits says the reason."""

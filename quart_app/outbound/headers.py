@@ -27,7 +27,6 @@ NOT_FORWARDED = HOP_BY_HOP | frozenset(
         b"origin",
         b"referer",
         b"forwarded",
-        b"via",
         b"x-real-ip",
         b"remote-addr",
         b"expect",

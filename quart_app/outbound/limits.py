@@ -16,6 +16,7 @@ from quart_app.outbound.target import Policy
 from quart_app.outbound.told import Told
 
 MINUTE = 60.0
+UNSURE_SECONDS = 1.0
 CLOCK = time.monotonic
 Obstacle = tuple[str, float]
 """What is in the way, and for how many seconds; 0 for as long as it takes."""
@@ -71,8 +72,9 @@ class Slots:
         what, seconds = self.obstacle() or ("concurrency", 0.0)
         if seconds > self._queue.wait_seconds:
             raise CallFailed("limit_wait", SAID[what].format(seconds=seconds), retry_after=seconds)
-        if self.waiting >= self._queue.calls:
-            raise CallFailed("limit_wait", f"{self.waiting} calls wait already.")
+        ahead = self.waiting if patient else len(self._people)  # runs that fill the queue do not shut people out
+        if ahead >= self._queue.calls:
+            raise CallFailed("limit_wait", f"{ahead} calls wait already.")
         began = CLOCK()
         await self._wait(self._runs if patient else self._people, what)
         return CLOCK() - began, what
@@ -140,7 +142,10 @@ class Slots:
 
 
 class Limits(Slots):
-    """The places of one connection, its declared rate and what its API has told, with its breaker."""
+    """The places of one connection, its declared rate and what its API has told, with its breaker.
+
+    `unanswered`, kept by who sends, counts the attempts on the wire whose answer has not begun.
+    """
 
     def __init__(self, queue: Queue = QUEUE, clock: Callable[[], float] = CLOCK) -> None:
         super().__init__(queue)
@@ -150,7 +155,9 @@ class Limits(Slots):
         self.remaining: int | None = None
         self.resets_at = 0.0
         self.held_until = 0.0
+        self.unanswered = 0
         self._clock = clock
+        self._unsure = 0
         self._sent: deque[float] = deque()
 
     def heed(self, policy: Policy) -> None:
@@ -158,7 +165,8 @@ class Limits(Slots):
         self.limit = policy.concurrency
         if policy.per_minute != self.per_minute:
             self.per_minute = policy.per_minute
-            self._sent.clear()
+            if self.per_minute is None:
+                self._sent.clear()
 
     def obstacle(self) -> Obstacle | None:
         if self.taken >= self.limit:
@@ -175,14 +183,19 @@ class Limits(Slots):
         if self.remaining is not None and now >= self.resets_at:
             self.remaining = None
         if self.remaining is not None and self.remaining <= 0:
-            return "told", self.resets_at - now
+            sure = self.remaining + self._unsure <= 0 or not self.unanswered
+            return "told", self.resets_at - now if sure else min(self.resets_at - now, UNSURE_SECONDS)
         return None
 
     def _rate(self, now: float) -> Obstacle | None:
         """Never more than the declared calls in any minute, wherever that minute begins."""
         if self.per_minute is None or self.sent_last_minute(now) < self.per_minute:
             return None
-        return "rate", self._sent[0] + MINUTE - now
+        return "rate", self._sent[-self.per_minute] + MINUTE - now
+
+    def refresh(self) -> None:
+        """Forgets what an API told that is over by now."""
+        self._told(self._clock())
 
     def sent_last_minute(self, now: float | None = None) -> int:
         """How many were sent; counted only under a declared rate."""
@@ -199,14 +212,18 @@ class Limits(Slots):
             self.remaining -= 1
 
     def learn(self, told: Told) -> None:
-        """Takes over what an answer told, less what is in flight: it may not have been counted yet."""
+        """Takes over what an answer told, less what has no answer yet: it may not have been counted.
+
+        Where only that leaves nothing, calls wait for those answers, which tell more, and are not refused.
+        """
         now = self._clock()
         if told.hold_seconds:
             self.held_until = max(self.held_until, now + told.hold_seconds)
         if told.limit is not None:
             self.quota = told.limit
         if told.remaining is not None and told.reset_seconds is not None:
-            self.remaining = told.remaining - max(0, self.taken - 1)
+            self._unsure = self.unanswered
+            self.remaining = told.remaining - self._unsure
             self.resets_at = now + told.reset_seconds
         if self.waiting:
             self._admit()

@@ -1,6 +1,7 @@
 """The OAuth2 grants and their answers, without I/O (RFC 6749; the checks of RFC 9700)."""
 
 import base64
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote_plus, urlencode
@@ -9,6 +10,7 @@ import msgspec
 
 from quart_app.outbound.auth import Credential as Credential
 from quart_app.outbound.auth import OAuth2, bearer, guarded
+from quart_app.outbound.marks import Fingerprint
 
 ANSWER_BYTES = 64 * 1024
 LONGEST_LIFE_SECONDS = 10 * 365 * 86400
@@ -121,7 +123,14 @@ def lifetime(value: Any) -> float | None:
     return min(max(seconds, 0.0), float(LONGEST_LIFE_SECONDS)) if seconds == seconds else None
 
 
-def credential(auth: OAuth2, access_token: str, refresh_token: str | None, generation: int) -> Credential:
-    """The credential of a token, whose redactor knows both tokens and the client's secret."""
-    more = (refresh_token,) if refresh_token else ()
-    return guarded(bearer(access_token, generation, *more), auth)
+def credential(
+    auth: OAuth2,
+    access_token: str,
+    refresh_token: str | None,
+    generation: int,
+    fingerprint: Fingerprint | None = None,
+    more: Iterable[tuple[str, str]] = (),
+) -> Credential:
+    """The credential of a token, whose redactor knows both tokens, the client's secret and `more` of the connection."""
+    renewal = (("refresh_token", refresh_token),) if refresh_token else ()
+    return guarded(bearer(("access_token", access_token), *renewal, generation=generation), auth, fingerprint, more)

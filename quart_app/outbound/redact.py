@@ -1,78 +1,165 @@
-"""What a record may hold: secrets are taken out by the name they stand under and by their value.
+"""What a record may hold: secrets are taken out by the name they stand under and by their value, and a mark put there.
 
-By value means every known secret of the connection in each form it may come back in: plain, URL-encoded,
-JSON-escaped and HTML-escaped in whichever way, Base64 in all three alignments, and the pair of Basic (RFC 7617).
+By value means every known secret of the connection in each form it may come back in (`spellings.py`), wherever content
+is cut into pieces (`pieces.py`).
 """
 
-import base64
+import asyncio
 import re
+import time
 from collections.abc import Iterable
 from functools import lru_cache
+from io import BytesIO
 from urllib.parse import unquote
 
+from quart_app.outbound.fields import CURSOR, Fields, fields_of, plain
 from quart_app.outbound.headers import SENSITIVE
+from quart_app.outbound.marks import BEGINNING, CALLER, ENTIRE, LITERAL, NAMED, Fingerprint, mark
+from quart_app.outbound.pieces import Replace, Stage, Stream
+from quart_app.outbound.spellings import SHORTEST, begun, forms_of, longest, pattern_of, spelled
 
-MARK = "[redacted]"
-SHORTEST = 4
-"""Shorter secrets are not looked for by value: they would blot out ordinary text."""
+Secrets = Iterable[tuple[str, str]]
+"""Roles and values; a role may have several values."""
 
 PARAMETER = re.compile(r"([?&;])([^=&;#]*)=([^&;#]*)")
 SHORTEST_OWN = 8
-"""The same for what only stands under a telling name: `?token_type=bearer` is no secret."""
+"""Shortest value to look for of what only stands under a telling name: `?token_type=bearer` is no secret."""
 
-CURSOR = re.compile(r"page|next|prev|sync|continuation|cursor", re.IGNORECASE)
-"""Parameters such as page_token name a place in a list, not a secret."""
+SLICE_BYTES = 64 * 1024
+TURN_SECONDS = 0.005
 
 
 class Redactor:
     """Takes a connection's secrets out of text; made anew when they change."""
 
-    def __init__(self, secrets: Iterable[str]) -> None:
+    def __init__(self, secrets: Secrets = (), fingerprint: Fingerprint | None = None) -> None:
         self._secrets = tuple(secrets)
-        forms = {form for secret in self._secrets if len(secret) >= SHORTEST for form in forms_of(secret)}
-        ordered = sorted(forms, key=len, reverse=True)
-        self._forms = [form.encode() for form in ordered]
-        self._pattern = re.compile(b"|".join(map(spelled, ordered))) if ordered else None
+        self._fingerprint = fingerprint
+        self._plain: dict[bytes, bytes] = {}
+        self._marks: dict[str, bytes] = {}
+        for role, secret in self._secrets:
+            self._learn(role, secret)
+        self._forms = tuple(sorted(self._marks, key=len, reverse=True))
+        self._longest = max(longest(self._forms), len(BEGINNING))
+        self._pattern = re.compile(b"|".join((*map(spelled, self._forms), re.escape(BEGINNING))))
+
+    def _learn(self, role: str, secret: str) -> None:
+        """The marks of a secret as it is, and in each other form and spelling."""
+        if len(secret) < SHORTEST:
+            return
+        self._plain.setdefault(secret.encode(), self._mark(role, secret))
+        for form, kind in forms_of(secret).items():
+            self._marks.setdefault(form, self._mark(role + kind, secret))
+
+    def _mark(self, role: str, secret: str) -> bytes:
+        return mark(role, secret, self._fingerprint).encode()
 
     def also(self, secrets: tuple[str, ...]) -> "Redactor":
-        """One that takes further secrets out as well; this one where there are none."""
-        return redactor_of((*self._secrets, *secrets)) if secrets else self
+        """One that takes out as well what a caller itself sent; this one where that is nothing."""
+        if not secrets:
+            return self
+        return redactor_of((*self._secrets, *((CALLER, secret) for secret in secrets)), self._fingerprint)
 
-    def content(self, data: bytes, *, cut: bool = False) -> bytes:
-        """The bytes with each secret replaced; the same object when there was none.
+    def content(self, data: bytes, *, cut: bool = False, media_type: str | None = None) -> bytes:
+        """The bytes with a mark for each secret; the same object when there was none. For 256 KiB and less.
 
-        `cut` says that more followed where `data` ends: there a secret may stand in part.
+        `cut` says that more followed where `data` ends: there a secret may stand in part. In JSON and in forms, by
+        the media type (lower case, no parameters), what stands under a telling name is taken out too.
         """
-        if self._pattern is None:
-            return data
+        if cut:
+            stream = self.stream(media_type)
+            clean = stream.feed(data) + stream.end(cut=True)
+            return clean if stream.changed else data
         if self._pattern.search(data):
-            data = self._pattern.sub(MARK.encode(), data)
-        begun = min((start for form in self._forms if (start := begins(form, data)) >= 0), default=-1) if cut else -1
-        return data if begun < 0 else data[:begun] + MARK.encode()
+            data = self._pattern.sub(self._found, data)
+        fields = fields_of(media_type) if media_type else None
+        if fields and fields.occur(data):
+            named = fields.pattern.sub(self._field_found(fields), data)
+            return data if named == data else named
+        return data
+
+    def _found(self, found: re.Match[bytes]) -> bytes:
+        """The mark of a secret in one of its forms and spellings, or for what looks like a mark and is none."""
+        text = found[0]
+        if text in self._plain:
+            return self._plain[text]
+        for form in self._forms:
+            if pattern_of(form).fullmatch(text):
+                return self._marks[form]
+        return mark(LITERAL).encode()
+
+    def _field_found(self, fields: Fields) -> Replace:
+        """How a telling field is replaced: its name stays, its value becomes a mark unless it is one."""
+
+        def replaced(found: re.Match[bytes]) -> bytes:
+            value = found[2].decode("utf-8", "replace")
+            if ENTIRE.fullmatch(value) or fields.is_cursor(found):
+                return found[0]
+            return found.string[found.start() : found.start(2)] + self._mark(NAMED, plain(value, fields))
+
+        return replaced
+
+    def stream(self, media_type: str | None = None) -> Stream:
+        """The same for content that comes in pieces."""
+        stages = [Stage(self._pattern, self._longest, self._found, self._begun)]
+        fields = fields_of(media_type) if media_type else None
+        if fields:
+            stages.append(Stage(fields.pattern, fields.longest, self._field_found(fields)))
+        return Stream(stages)
+
+    def _begun(self, tail: bytes) -> bytes:
+        """The end of cut content, with a mark for a secret that begins there."""
+        start, form = begun(self._forms, tail)
+        return tail if start < 0 else tail[:start] + self._marks[form]
+
+    async def clean(self, data: bytes, *, cut: bool = False, media_type: str | None = None) -> bytes:
+        """What `content` gives, for content of any size; others have their turn meanwhile."""
+        stream, clean = self.stream(media_type), BytesIO()
+        began = time.perf_counter()
+        for start in range(0, len(data), SLICE_BYTES):
+            clean.write(stream.feed(data[start : start + SLICE_BYTES]))
+            if time.perf_counter() - began > TURN_SECONDS:
+                await asyncio.sleep(0)
+                began = time.perf_counter()
+        clean.write(stream.end(cut=cut))
+        return clean.getvalue() if stream.changed else data
 
     def text(self, text: str) -> str:
         return self.content(text.encode("utf-8", "surrogateescape")).decode("utf-8", "replace")
 
-    def headers(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-        """Headers as a record holds them: names as they are, values without secrets, bytes read as Latin-1."""
+    def headers(self, headers: Iterable[tuple[bytes, bytes]], role: str = CALLER) -> list[tuple[str, str]]:
+        """Headers as a record holds them: names as they are, values without secrets, bytes read as Latin-1.
+
+        `role` is that of a value which is taken out for its name.
+        """
         return [
             (
                 name.decode("latin-1"),
-                MARK if is_sensitive(name) else self.content(value).decode("latin-1"),
+                self.whole(value, role) if is_sensitive(name) else self.content(value).decode("latin-1"),
             )
             for name, value in headers
         ]
 
+    def whole(self, value: bytes, role: str) -> str:
+        """The mark of a value that is a secret: of the known one that it is, behind its scheme, else of the role."""
+        known = self.content(value).decode("latin-1")
+        return known if ENTIRE.fullmatch(known) else mark(role, value.decode("latin-1"), self._fingerprint)
+
     def url(self, url: str) -> str:
-        """A URL as a record holds it: values of telling parameters and known secrets replaced."""
-        if "?" in url:
-            url = PARAMETER.sub(redact_parameter, url)
-        return self.text(url)
+        """A URL as a record holds it: known secrets and values of telling parameters replaced."""
+        url = self.text(url)
+        return PARAMETER.sub(self._parameter, url) if "?" in url else url
+
+    def _parameter(self, found: re.Match[str]) -> str:
+        before, name, value = found.groups()
+        if not is_secret(found) or ENTIRE.fullmatch(value):
+            return found[0]
+        return f"{before}{name}={mark(CALLER, unquote(value), self._fingerprint)}"
 
 
 @lru_cache(maxsize=256)
-def redactor_of(secrets: tuple[str, ...]) -> Redactor:
-    return Redactor(secrets)
+def redactor_of(secrets: tuple[tuple[str, str], ...], fingerprint: Fingerprint | None) -> Redactor:
+    return Redactor(secrets, fingerprint)
 
 
 def own_secrets(headers: Iterable[tuple[bytes, bytes]], url: str) -> tuple[str, ...]:
@@ -89,11 +176,6 @@ def is_secret(match: re.Match[str]) -> bool:
     return bool(value and SENSITIVE.search(name) and not CURSOR.search(name))
 
 
-def redact_parameter(match: re.Match[str]) -> str:
-    mark, name, value = match.groups()
-    return f"{mark}{name}={MARK if is_secret(match) else value}"
-
-
 SENSITIVE_NAMES: dict[bytes, bool] = {}
 
 
@@ -105,59 +187,3 @@ def is_sensitive(name: bytes) -> bool:
         if len(SENSITIVE_NAMES) < 10_000:
             SENSITIVE_NAMES[name] = known
     return known
-
-
-def forms_of(secret: str) -> set[str]:
-    """What to look for: the secret, its JSON escape, its Base64 in all alignments; each at least SHORTEST long."""
-    forms = {secret, secret.replace("\\", "\\\\").replace('"', '\\"')}
-    for encode in (base64.b64encode, base64.urlsafe_b64encode):
-        for shift in range(3):
-            text = encode(b"\0" * shift + secret.encode()).decode().rstrip("=")
-            whole = (shift + len(secret.encode())) * 8 // 6
-            forms.add(text[(shift * 8 + 5) // 6 : whole])
-    return {form for form in forms if len(form) >= SHORTEST}
-
-
-def spelled(form: str) -> bytes:
-    """A pattern for a form in whatever spelling, as each library escapes other characters of it.
-
-    The first character's spellings are branches of their own, so that the search can skip to one of them.
-    """
-    first, *rest = [spellings(character) for character in form]
-    tail = b"".join(ways[0] if len(ways) == 1 else b"(?:%b)" % b"|".join(ways) for ways in rest)
-    return b"|".join(way + tail for way in first)
-
-
-@lru_cache(maxsize=512)
-def spellings(character: str) -> list[bytes]:
-    """Patterns for one character: as it is, percent-encoded, JSON-escaped, HTML-escaped, in Latin-1."""
-    if character.isascii() and (character.isalnum() or character in "-._"):
-        return [re.escape(character.encode())]
-    raw = {character.encode()}
-    if "\x80" <= character <= "\xff":
-        raw.add(character.encode("latin-1"))
-    units = character.encode("utf-16-be").hex()
-    ways = [b"(?i:%b)" % "".join(f"%{byte:02x}" for byte in data).encode() for data in raw]
-    ways.append(b"".join(rb"\\(?i:u%b)" % units[i : i + 4].encode() for i in range(0, len(units), 4)))
-    ways.append(b"&#(?i:0*%d|x0*%x);" % (ord(character), ord(character)))
-    ways += [re.escape(text) for text in ALSO.get(character, ())]
-    return ways + [re.escape(data) for data in raw]  # last: where % is looked for, %25 is taken whole
-
-
-ALSO = {
-    " ": (b"+",),
-    "/": (b"\\/",),
-    "&": (b"&amp;",),
-    "<": (b"&lt;",),
-    ">": (b"&gt;",),
-    "'": (b"&apos;",),
-    '"': (b"&quot;",),
-}
-
-
-def begins(form: bytes, data: bytes) -> int:
-    """Where `data` ends in a start of `form` of at least SHORTEST bytes; -1 where it does not."""
-    start = data.find(form[:SHORTEST], max(0, len(data) - len(form) + 1))
-    while start >= 0 and not form.startswith(data[start:]):
-        start = data.find(form[:SHORTEST], start + 1)
-    return start

@@ -5,6 +5,7 @@ drawn at random from a growing range (full jitter), so that callers who failed t
 """
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC
@@ -23,6 +24,7 @@ LONGEST_PAUSE_SECONDS = 10.0
 LONGEST_WAIT_SECONDS = 60.0
 """A Retry-After beyond this is passed on to the caller with the answer, who knows whether to wait."""
 LONGEST_HOLD_SECONDS = 3600.0
+SECONDS = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +38,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Another attempt, after a pause of `after` seconds."""
+    """Another attempt, after a pause of `after` seconds: a `backoff` of ours, or as the API `told`."""
 
     after: float
+    wait_reason: str = "backoff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +75,14 @@ def next_step(
         return Stop("method_unsafe")
     if not resendable:
         return Stop("body_gone")
-    after = pause(attempt, draw)
-    if outcome.retry_after is not None:
-        if outcome.retry_after > LONGEST_WAIT_SECONDS:
-            return Stop("told_to_wait_too_long")
-        after = max(after, outcome.retry_after)
+    told = outcome.retry_after or 0.0
+    if told > LONGEST_WAIT_SECONDS:
+        return Stop("told_to_wait_too_long")
+    after = told + pause(attempt, draw)
     if left_seconds is not None and after >= left_seconds:
         return Stop("time_spent")
     refused = spend()
-    return Stop(refused) if refused else Retry(after)
+    return Stop(refused) if refused else Retry(after, "told" if told else "backoff")
 
 
 def pause(attempt: int, draw: Callable[[], float]) -> float:
@@ -95,10 +97,13 @@ def repeatable(method: str, headers: Headers) -> bool:
 
 
 def retry_after_seconds(value: bytes, now: float) -> float | None:
-    """Retry-After (RFC 9110 §10.2.3) in seconds from `now`, at most an hour; None for what cannot be read."""
+    """Retry-After (RFC 9110 §10.2.3) in seconds from `now`, at most an hour; None for what cannot be read.
+
+    A fraction, as in `2.0`, breaks the RFC and is sent nevertheless.
+    """
     text = value.decode("latin-1").strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text[:12]), LONGEST_HOLD_SECONDS)
+    if SECONDS.fullmatch(text):
+        return min(float(text), LONGEST_HOLD_SECONDS)
     try:
         moment = parsedate_to_datetime(text)
         seconds = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now

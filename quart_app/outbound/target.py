@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from quart_app.outbound.auth import Credential, Scheme
 from quart_app.outbound.headers import Headers
 from quart_app.outbound.urls import Base
+from quart_app.outbound.ways import Way
 
 Seconds = Annotated[float, Field(gt=0, le=86400, strict=True, allow_inf_nan=False)]
 
@@ -36,7 +37,7 @@ class Target:
 
     `credential` is what goes onto each attempt; with the scheme oauth2 it only guards the records, and
     `tokens.ensure_valid` gives the one to send. `injected` are header names that callers cannot set, `marks` what a
-    record shows of those that auth sets.
+    record shows of those that auth sets; `way` is how the API is reached, over its own TLS or proxy where it has them.
     """
 
     id: str
@@ -49,4 +50,5 @@ class Target:
     state_reason: str | None
     credential: Credential
     injected: frozenset[bytes]
+    way: Way
     marks: tuple[tuple[str, str], ...] = ()

@@ -16,7 +16,8 @@ PARAMETER = re.compile(r"(?:^|[;,\s])(limit|remaining|reset|r|t|q|w)\s*=\s*\"?(\
 NUMBER = re.compile(r"\s*(-?\d{1,15})(?:\.(\d+))?")
 EPOCH = 1_000_000_000
 EPOCH_MILLISECONDS = 1_000_000_000_000
-HELD_STATUSES = (429, 503)
+HELD_STATUSES = (403, 429, 502, 503, 504)
+"""Answers whose Retry-After is meant for all calls; GitHub gives its secondary limit as 403."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,11 @@ class Told:
     remaining: int | None = None
     reset_seconds: float | None = None
     hold_seconds: float | None = None
+
+    @property
+    def wait_seconds(self) -> float:
+        """Seconds before another call may go, 0 where nothing says that it must wait."""
+        return max(self.hold_seconds or 0.0, (self.reset_seconds or 0.0) if self.remaining == 0 else 0.0)
 
 
 KINDS: dict[bytes, str] = {}
@@ -40,7 +46,7 @@ def kind(name: bytes) -> str:
         found = "retry-after" if name.lower() == b"retry-after" else ""
         if match:
             found = (match[1] or b"all").decode().lower()
-        if len(KINDS) < 10_000:
+        if len(KINDS) < 1000:
             KINDS[name] = found
     return found
 
@@ -84,9 +90,9 @@ def parameters(given: dict[str, bytes]) -> tuple[float | None, float | None, flo
 
 
 def number(value: bytes) -> float | None:
-    """The first number of a value such as `100, 100;w=60`."""
+    """The first number of a value such as `100, 100;w=60`; None for a negative one, which some send for no limit."""
     match = NUMBER.match(value.decode("latin-1"))
-    return float(match[1]) if match else None
+    return float(match[1]) if match and not match[1].startswith("-") else None
 
 
 def reset_seconds(value: bytes, now: float) -> float | None:

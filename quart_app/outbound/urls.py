@@ -7,7 +7,7 @@ joined URL can never leave its base.
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from yarl import URL
 
@@ -111,3 +111,27 @@ def join(base: Base, path: str, query: str = "") -> URL:
     if url.raw_host != base.host.strip("[]") or not url.raw_path.startswith(base.path or "/"):
         raise Invalid("invalid_path", "The path would leave the connection's base URL.")
     return url
+
+
+def led_to(base: Base, asked: URL, location: str) -> tuple[str, str | None]:
+    """Where a Location in the answer to `asked` leads (RFC 9110 §10.2.2).
+
+    As an absolute URL, and as path, query and fragment below `base` where it leads there, else None.
+    """
+    try:
+        whole = urljoin(str(asked.with_query(None)), location)
+        parts = urlsplit(whole)
+        base_parts = urlsplit(base.origin)
+        same = origin_of(parts) == origin_of(base_parts)
+    except ValueError:
+        return location, None
+    rest = parts.path.removeprefix(base.path)
+    below = parts.path.startswith(base.path) and rest[:1] in ("", "/")
+    if not same or not below or "@" in parts.netloc or not PATH.fullmatch(rest) or DOT.search(rest):
+        return whole, None
+    return whole, rest + whole.partition(parts.netloc + parts.path)[2]
+
+
+def origin_of(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    """RFC 6454 §4. Raises ValueError for a port that is none."""
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)

@@ -1,4 +1,6 @@
-"""What the library does not tell of a connection: whom it leads to, and that an answer on it will never end."""
+"""What the library does not tell of a connection: whom it leads to, that an answer on it will never end, and that
+something nobody asked for came on it.
+"""
 
 from typing import Any
 
@@ -7,9 +9,32 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.helpers import set_exception
 from aiohttp.http_exceptions import HttpProcessingError
 
+MOST_INTERIM = 10
+"""Interim answers (1xx) that may come before an answer; the library takes any number."""
+
 
 class Wire(ResponseHandler):
     """One connection. An answer whose framing breaks in its middle fails: without this, its reader waits forever."""
+
+    interim = 0
+
+    def is_connected(self) -> bool:
+        """Whether it can be used again. What came while nobody asked would be taken for the next call's answer.
+
+        It stands in the queue or the rest; of half an answer only the timer tells, which any data starts.
+        """
+        return super().is_connected() and not self.should_close and self._read_timeout_handle is None
+
+    async def read(self) -> Any:
+        """The next answer's head and body. Raises HttpProcessingError for too many interim ones."""
+        message, payload = await super().read()
+        if message.code >= 200 or message.code == 101:
+            self.interim = 0
+            return message, payload
+        self.interim += 1
+        if self.interim > MOST_INTERIM:
+            raise HttpProcessingError(message="too many interim answers")
+        return message, payload
 
     def set_exception(self, exc: Any, *cause: Any) -> None:
         payload = self._payload

@@ -11,17 +11,18 @@ from quart import Quart, Response
 from werkzeug.exceptions import HTTPException
 
 from quart_app.batches import BatchForm
-from quart_app.calls import CallChange
+from quart_app.call_forms import CallChange
 from quart_app.errors import AppError
 from quart_app.settings import Settings
-from quart_app.web import errors, hooks, operations, pages, shapes
-from quart_app.web.access import CALL, MANAGE, PAGE, PERSON, PUBLIC, READ, SIGN_IN, SIGNED_IN
-from quart_app.web.api import calls, connections, sign_ins
+from quart_app.web import errors, hooks, metrics, operations, pages, shapes
+from quart_app.web.access import CALL, MANAGE, METRICS, PAGE, PERSON, PUBLIC, READ, SIGN_IN, SIGNED_IN
+from quart_app.web.api import audit_entries, calls, connections, sign_ins
 from quart_app.web.bodies import answer
 from quart_app.web.events import get_events
 from quart_app.web.guard import Guard
 from quart_app.web.openapi import Route, document
 from quart_app.web.relay import Relay
+from quart_app.web.tunnel import Tunnels
 
 
 async def get_openapi() -> Response:
@@ -39,9 +40,11 @@ ROUTES = (
     Route("GET", "/", pages.get_home, PUBLIC),
     Route("GET", "/sign-in", pages.get_sign_in_page, PUBLIC),
     Route("GET", "/connections", pages.get_connections_page, PAGE),
+    Route("GET", "/connections/<name>", pages.get_connection_page, PAGE),
     Route("GET", "/send", pages.get_send_page, PAGE),
     Route("GET", "/history", pages.get_history_page, PAGE),
     Route("GET", "/history/<call_id>", pages.get_history_call_page, PAGE),
+    Route("GET", "/history/<call_id>/diffs/<other_id>", pages.get_diff_page, PAGE),
     Route("GET", "/docs", pages.get_docs_page, PUBLIC),
     Route("GET", "/docs/<name>", pages.get_docs_file, PUBLIC),
     Route("GET", "/static/<digest>/<path:name>", pages.get_static_file, PUBLIC),
@@ -53,20 +56,25 @@ ROUTES = (
     Route("GET", "/api/connections/<name>", connections.get_connection, READ, shapes.ConnectionView),
     Route("PATCH", "/api/connections/<name>", connections.patch_connection, MANAGE, shapes.ConnectionView),
     Route("DELETE", "/api/connections/<name>", connections.delete_connection, MANAGE, status=204),
+    Route("GET", "/api/connections/<name>/limits", connections.get_connection_limits, READ, shapes.LimitsView),
     Route("POST", "/api/connections/<name>/checks", connections.post_check, CALL, shapes.CheckView, 201),
     Route("POST", "/api/connections/<name>/token-refreshes", connections.post_token_refresh, MANAGE, shapes.TokenView),
     Route("GET", "/_token_refresh", connections.get_token_refresh, MANAGE, shapes.TokenView, query=("connection",)),
     Route("POST", "/api/calls", calls.post_call, CALL, shapes.CallView, 201),
     Route("GET", "/api/calls", calls.get_calls, READ, shapes.CallPage, query=(*calls.FILTERS, *PAGE_QUERY)),
     Route("GET", "/api/calls/<call_id>", calls.get_call, READ, shapes.CallView),
+    Route("GET", "/api/calls/<call_id>/diffs/<other_id>", calls.get_diff, READ, shapes.DiffView, query=("ignore",)),
     Route("GET", "/api/calls/<call_id>/request-body", calls.get_request_body, READ, media="application/octet-stream"),
     Route("GET", "/api/calls/<call_id>/response-body", calls.get_response_body, READ, media="application/octet-stream"),
     Route("POST", "/api/calls/<call_id>/replays", calls.post_replay, CALL, shapes.CallView, 201,
           takes=CallChange, takes_nothing=True),
     Route("POST", "/api/batches", calls.post_batch, CALL, shapes.BatchLine, media="application/x-ndjson",
           takes=BatchForm),
+    Route("GET", "/api/audit-entries", audit_entries.get_audit_entries, MANAGE, shapes.AuditPage, query=PAGE_QUERY),
+    Route("GET", "/api/storage", operations.get_storage, READ, shapes.StorageView),
     Route("GET", "/api/events", get_events, READ, media="text/event-stream"),
     Route("GET", "/api/openapi.json", get_openapi, PUBLIC),
+    Route("GET", "/metrics", metrics.get_metrics, METRICS, media="text/plain"),
     Route("GET", "/healthz", operations.get_healthz, PUBLIC, shapes.Health),
     Route("GET", "/readyz", operations.get_readyz, PUBLIC, shapes.Health),
 )  # fmt: skip
@@ -82,5 +90,6 @@ def register(app: Quart, settings: Settings, services_of: Any) -> None:
     app.register_error_handler(AppError, errors.on_app_error)
     app.register_error_handler(HTTPException, errors.on_http_error)
     app.register_error_handler(Exception, errors.on_unforeseen)
+    tunnels = Tunnels(app.asgi_app, services_of)
     # replacing the method is how Quart documents a middleware
-    app.asgi_app = Guard(Relay(app.asgi_app, services_of), settings)  # type: ignore[method-assign]
+    app.asgi_app = Guard(Relay(tunnels, services_of), settings)  # type: ignore[method-assign]

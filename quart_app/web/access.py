@@ -4,10 +4,12 @@ A program shows a key in `Authorization: Bearer` (`/proxy` also takes `X-Switchb
 cookie, and where it changes something or causes a call, its script's own header and an origin that is ours.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from quart_app import accounts
 from quart_app.accounts import Who
@@ -16,26 +18,33 @@ from quart_app.services import Services
 from quart_app.settings import Settings
 
 OWN_HEADER = ("x-requested-by", "switchboard")
+FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+LOOPBACK = ("127.", "::1")
 
 
 @dataclass(frozen=True)
 class Rule:
     """`scope` is what a key needs; None lets only people in. `acts`: it changes something or causes a call.
 
-    `page`: a browser that is not signed in is shown where to sign in.
+    `page`: a browser that is not signed in is shown where to sign in. `local`: it is public where only programs on
+    this machine can reach the server.
     """
 
     scope: str | None = None
     public: bool = False
     acts: bool = False
     page: bool = False
+    socket: bool = False
+    local: bool = False
 
 
 PUBLIC = Rule(public=True)
 PAGE = Rule(page=True)
 SIGNED_IN = Rule()
 READ = Rule("read")
+METRICS = Rule("read", local=True)
 CALL = Rule("call", acts=True)
+SOCKET = Rule("call", acts=True, socket=True)
 MANAGE = Rule("manage", acts=True)
 SIGN_IN = Rule(public=True, acts=True)
 PERSON = Rule(acts=True)
@@ -82,11 +91,11 @@ def key_in(headers: Mapping[str, str], *, proxied: bool) -> str | None:
     return key.strip()
 
 
-def admit(rule: Rule, who: Who | None, headers: Mapping[str, str], settings: Settings) -> None:
-    """Raises AppError unless `who` may do what the rule is for."""
+def admit(rule: Rule, who: Who | None, headers: Mapping[str, str], settings: Settings, *, peer: str = "") -> None:
+    """Raises AppError unless `who` may do what the rule is for; `peer` is the address that the request came from."""
     if rule.acts and (who is None or who.person):
-        check_origin(headers, settings)
-    if rule.public:
+        check_origin(headers, settings, socket=rule.socket)
+    if rule.public or (rule.local and is_local(peer, headers, settings)):
         return
     if who is None:
         raise Refused("sign_in_required", "Sign in, or give a key as Authorization: Bearer <key>.", status=401)
@@ -96,8 +105,17 @@ def admit(rule: Rule, who: Who | None, headers: Mapping[str, str], settings: Set
         raise Refused("insufficient_scope", f"This key lacks the scope {rule.scope}.")
 
 
-def check_origin(headers: Mapping[str, str], settings: Settings) -> None:
-    """A browser's request must come from our own page: another site's, even on our host, is refused (CSRF)."""
+def is_local(peer: str, headers: Mapping[str, str], settings: Settings) -> bool:
+    """Whether a program on this machine asks by itself: from loopback, and no proxy in front by settings or request."""
+    proxied = settings.behind_proxy or settings.public_url or settings.hosts or any(map(headers.__contains__, FORWARDED))
+    return not proxied and peer.startswith(LOOPBACK)
+
+
+def check_origin(headers: Mapping[str, str], settings: Settings, *, socket: bool = False) -> None:
+    """A browser's request must come from our own page: another site's, even on our host, is refused (CSRF).
+
+    A page's `socket` has an Origin always, and no header of its script's.
+    """
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     own = {f"http://{headers.get('host')}", f"https://{headers.get('host')}"}
     if settings.public_url:
@@ -106,6 +124,10 @@ def check_origin(headers: Mapping[str, str], settings: Settings) -> None:
         raise cross_origin()
     if origin is not None and origin not in own:
         raise cross_origin()
+    if socket:
+        if origin is None:
+            raise cross_origin()
+        return
     if site is None and origin is None:
         referer = urlsplit(headers.get("referer", ""))
         if f"{referer.scheme}://{referer.netloc}" not in own:
@@ -118,7 +140,53 @@ def cross_origin() -> AppError:
     return Refused("cross_origin", "This came from a page that is not ours.")
 
 
+class Admission:
+    """Whether the one who was let in to something that lasts still would be, as calls that last ask now and then.
+
+    `epoch` is that of the caches when it was first asked: whatever is revoked empties them.
+    """
+
+    __slots__ = ("_epoch", "_headers", "_rule", "_services", "who")
+
+    def __init__(self, services: Services, headers: Mapping[str, str], who: Who, rule: Rule, epoch: int) -> None:
+        self.who = who
+        self._services = services
+        self._headers = headers
+        self._rule = rule
+        self._epoch = epoch
+
+    def is_in_doubt(self) -> bool:
+        """Whether `holds` is worth asking; without I/O."""
+        expires_at = self.who.expires_at
+        expired = expires_at is not None and expires_at <= self._services.clock()
+        return expired or self._epoch != self._services.caches.epoch
+
+    async def holds(self) -> bool:
+        """Asks again. While the database does not answer, what was so stays so."""
+        epoch = self._services.caches.epoch
+        try:
+            who = await identify(self._services, self._headers, proxied=True)
+            admit(self._rule, who, self._headers, self._services.settings)
+        except AppError:
+            return False
+        except (SQLAlchemyError, OSError):
+            return True
+        self._epoch = epoch
+        return True
+
+
+def withdrawn() -> AppError:
+    return Refused("invalid_key", "The key or sign-in has ended while the call was under way.", status=401)
+
+
 def check_navigation(headers: Mapping[str, str]) -> None:
     """`/proxy` answers a browser session only for fetch: what an upstream sends never becomes a page of ours."""
     if headers.get("sec-fetch-dest", "") not in ("", "empty"):
         raise Refused("navigation_not_allowed", "Upstream content is not shown as a page; use fetch or a key.")
+
+
+def check_loop(instance_id: str, values: Iterable[bytes]) -> None:
+    """Raises AppError 508 where the Via headers name this installation: the request has been here (RFC 9110 §7.6.3)."""
+    own = f"sb-{instance_id}".encode()
+    if any(own in value.replace(b",", b" ").split() for value in values):
+        raise AppError(508, "loop_detected", "This request came through here before: a connection leads back to us.")

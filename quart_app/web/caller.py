@@ -12,11 +12,13 @@ from typing import Any
 
 from quart_app.errors import AppError
 from quart_app.outbound.sockets import cut, has_left
+from quart_app.web.access import Admission
 
 DRAIN_SECONDS = 5.0
 WATCH_AFTER_SECONDS = 0.1
 LOOK_SECONDS = 0.5
 LAYERS = 8
+WITHDRAWN = "The caller's key or sign-in ended while the call was under way."
 END = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
@@ -51,6 +53,8 @@ class Caller:
         self.names = frozenset(name for name, _ in scope["headers"])
         self.answered = False
         self.gone = False
+        self.revoked = False
+        self.admission: Admission | None = None
         self._receive = receive
         self._send = send
         self._pieces: asyncio.Queue[bytes | None] | None = None
@@ -60,6 +64,7 @@ class Caller:
         self._loop = asyncio.get_running_loop()
         self._work: asyncio.Task[Any] | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._sending_since: float | None = None
         self._stall_seconds = 0.0
@@ -98,9 +103,14 @@ class Caller:
         """Whether more of the body is to come while the call is under way."""
         return not self._ended and self.body_length() != 0
 
-    def watch(self, work: asyncio.Task[Any], stall_seconds: float, *, at_once: bool) -> None:
-        """From now on, or when the call is not over soon, the caller is watched: `work` is cancelled when it goes."""
-        self._work, self._stall_seconds = work, stall_seconds
+    def watch(
+        self, work: asyncio.Task[Any], stall_seconds: float, admission: Admission | None = None, *, at_once: bool
+    ) -> None:
+        """From now on, or when the call is not over soon, the caller is watched: `work` is cancelled when it goes.
+
+        So it is when the `admission` holds no more, and `revoked` tells the one from the other.
+        """
+        self._work, self._stall_seconds, self.admission = work, stall_seconds, admission
         if at_once:
             self._pieces = asyncio.Queue(2)
             self._start_watch()
@@ -137,7 +147,18 @@ class Caller:
             self._let_go()
         elif stalled:
             self._let_go()
+        elif self._asking is None and self.admission is not None and self.admission.is_in_doubt():
+            self._asking = asyncio.create_task(self._ask_again(self.admission), name="admission")
         self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
+
+    async def _ask_again(self, admission: Admission) -> None:
+        self.revoked = not await admission.holds()
+        self._asking = None
+        if self.revoked and self._work is not None:
+            transport = transport_of(self._send)
+            if self.answered and transport is not None:
+                cut(transport)  # else a long answer would only seem to be slow
+            self._work.cancel(WITHDRAWN)
 
     def _let_go(self) -> None:
         self.gone = True
@@ -197,5 +218,6 @@ class Caller:
         self._work = None
         if self._timer is not None:
             self._timer.cancel()
-        if self._watch is not None:
-            self._watch.cancel()
+        for task in (self._watch, self._asking):
+            if task is not None:
+                task.cancel()

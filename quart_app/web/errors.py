@@ -72,7 +72,7 @@ def log_unforeseen(error: Exception, endpoint: str | None) -> None:
 
 def wants_page() -> bool:
     """Whether a browser asked for a page: the API, the operations and scripts always get problem+json."""
-    if request.path.startswith(("/api/", "/proxy/", "/healthz", "/readyz", "/_token_refresh")):
+    if request.path.startswith(("/api/", "/proxy/", "/healthz", "/readyz", "/metrics", "/_token_refresh")):
         return False
     return request.method in ("GET", "HEAD") and "text/html" in request.headers.get("Accept", "")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from quart_app.errors import AppError, Invalid
 from quart_app.settings import Settings
+from quart_app.web.frames import Plain
 from quart_app.web.problems import send_problem
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
@@ -33,24 +34,23 @@ class Guard:
         self.hosts: set[tuple[bytes | None, int | None]] = set()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http":
+        if scope["type"] in ("http", "websocket"):
+            method = scope.get("method", "GET")  # a WebSocket's handshake has no other
             try:
-                self.check(scope)
+                self.check(scope, method)
             except AppError as error:
-                await send_problem(send, error, [("Connection", "close")], head=scope["method"] == "HEAD")
+                say = send if scope["type"] == "http" else Plain(scope, receive, send).say
+                await send_problem(say, error, [("Connection", "close")], head=method == "HEAD")
                 return
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
-            return
         await self.app(scope, receive, send)
 
-    def check(self, scope: Any) -> None:
+    def check(self, scope: Any, method: str) -> None:
         """Raises AppError for what may not be asked."""
         headers: Headers = scope["headers"]
         if scope["http_version"] not in VERSIONS:
             raise AppError(505, "http_version_not_supported", "This server speaks HTTP/1.1.")
-        if scope["method"] not in METHODS:
-            raise method_refused(scope["method"])
+        if method not in METHODS:
+            raise method_refused(method)
         self.check_target(scope["raw_path"], scope["query_string"])
         if len(headers) > self.settings.header_count:
             raise AppError(431, "too_many_headers", f"There are more than {self.settings.header_count} headers.")

@@ -10,7 +10,7 @@ from quart import Response, current_app, g, redirect, request
 from quart_app.errors import Refused
 from quart_app.forms import validate
 from quart_app.services import Services
-from quart_app.web.access import admit, identify
+from quart_app.web.access import admit, check_loop, identify
 from quart_app.web.bodies import read_json
 from quart_app.web.openapi import Route
 
@@ -45,19 +45,21 @@ def bound(route: Route, services_of: Callable[[], Services]) -> Callable[..., Aw
     async def view(**given: Any) -> Any:
         services = services_of()
         headers = {name.lower(): value for name, value in request.headers.items()}
+        if "via" in headers:
+            check_loop(services.instance_id, [value.encode("latin-1") for value in request.headers.getlist("Via")])
         if route.rule.public and not route.rule.acts and "who" not in wanted:
             who = None
         else:
             who = await identify(services, headers)
         try:
-            admit(route.rule, who, headers, services.settings)
+            admit(route.rule, who, headers, services.settings, peer=(request.scope.get("client") or [""])[0])
         except Refused as error:
             if route.rule.page and error.status == 401:
                 return redirect("/sign-in", 303)
             raise
         g.who = who
         if form is not None:
-            given["form"] = validate(form, await read_json(request))
+            given["form"] = validate(form, await read_json(request), services.client.egress)
         async with AsyncExitStack() as stack:
             if "session" in wanted:
                 given["session"] = await stack.enter_async_context(services.db.session())

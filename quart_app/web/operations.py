@@ -7,15 +7,20 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from quart_app import storage
 from quart_app.services import Services
+from quart_app.watchdog import KEPT_SECONDS, UNWELL_SECONDS
 from quart_app.web.bodies import answer
 
 LEAST_FREE_BYTES = 64 * 1024**2
 
 
-async def get_healthz() -> Response:
+async def get_healthz(services: Services) -> Response:
     """The process is alive and its loop turns."""
-    return answer({"status": "ok", "reasons": []})
+    lag = services.watchdog.worst_lag()
+    reasons = [f"loop: it stood still for {lag:.1f} s in the last {KEPT_SECONDS:.0f} s"] if lag > UNWELL_SECONDS else []
+    status = "failing" if reasons else "ok"
+    return answer({"status": status, "reasons": reasons}, 503 if reasons else 200)
 
 
 async def get_readyz(services: Services, session: AsyncSession) -> Response:
@@ -33,3 +38,8 @@ async def get_readyz(services: Services, session: AsyncSession) -> Response:
         reasons.append("disk: less than 64 MiB are free")
     status = "failing" if reasons else "ok"
     return answer({"status": status, "reasons": reasons}, 503 if reasons else 200)
+
+
+async def get_storage(services: Services, session: AsyncSession) -> Response:
+    """What the record takes up, and its limits."""
+    return answer(await storage.measure(services, session))

@@ -43,6 +43,10 @@ async def get_connections_page(who: Who) -> str:
     return await show("connections", who)
 
 
+async def get_connection_page(who: Who, name: str) -> str:
+    return await show("connection", who, name=name)
+
+
 async def get_send_page(who: Who) -> str:
     return await show("send", who)
 
@@ -53,6 +57,10 @@ async def get_history_page(who: Who) -> str:
 
 async def get_history_call_page(who: Who, call_id: str) -> str:
     return await show("history", who)
+
+
+async def get_diff_page(who: Who, call_id: str, other_id: str) -> str:
+    return await show("diff", who)
 
 
 async def get_docs_page() -> str:

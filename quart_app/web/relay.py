@@ -9,7 +9,6 @@ import asyncio
 from typing import Any
 
 from quart_app import calls, connections
-from quart_app.accounts import Who
 from quart_app.errors import AppError, CallFailed, Invalid
 from quart_app.flight import Flight
 from quart_app.outbound import urls
@@ -18,11 +17,14 @@ from quart_app.outbound.headers import Headers, returned
 from quart_app.outbound.target import Target
 from quart_app.services import Services
 from quart_app.web import access
+from quart_app.web.access import Admission
 from quart_app.web.caller import Caller, CallerGone, too_large
 from quart_app.web.errors import what_to_say
 from quart_app.web.problems import send_problem
 
 PREFIX = b"/proxy/"
+TOTAL = b"x-switchboard-total-seconds"
+LONGEST_TOTAL_SECONDS = 86400.0
 SMALL_BODY_BYTES = 64 * 1024
 GATEWAY = ("X-Switchboard-Source", "gateway")
 UPSTREAM = (b"x-switchboard-source", b"upstream")
@@ -38,6 +40,8 @@ FOR_BROWSERS: Headers = [
 class Relay:
     """Takes `/proxy/…`; passes the rest to `app`. `open_services` gives the services once they are open."""
 
+    rule = access.CALL
+
     def __init__(self, app: Any, services: Any) -> None:
         self.app = app
         self.services = services
@@ -46,12 +50,15 @@ class Relay:
         if scope["type"] != "http" or not scope["raw_path"].startswith(PREFIX):
             await self.app(scope, receive, send)
             return
-        caller = Caller(scope, receive, send)
+        await self.serve(Caller(scope, receive, send))
+
+    async def serve(self, caller: Caller) -> None:
+        """The call, or the problem that there is with it."""
         try:
             await self.relay(self.services(), caller)
         except AppError as error:
             if not caller.answered:
-                await send_problem(caller.send, error, [GATEWAY], head=scope["method"] == "HEAD")
+                await send_problem(caller.send, error, [GATEWAY], head=caller.scope["method"] == "HEAD")
         except CallerGone:
             pass
         except Exception as error:
@@ -66,17 +73,21 @@ class Relay:
     async def relay(self, services: Services, caller: Caller) -> None:
         name, slash, path = caller.scope["raw_path"][len(PREFIX) :].partition(b"/")
         headers = caller.headers
+        epoch = services.caches.epoch
         who = await access.identify(services, headers, proxied=True)
-        if who is not None and who.person:
+        if who is not None and who.person and not self.rule.socket:
             access.check_navigation(headers)
-        access.admit(access.CALL, who, headers, services.settings)
+        access.admit(self.rule, who, headers, services.settings)
         assert who is not None
+        if b"via" in caller.names:
+            access.check_loop(services.instance_id, [v for name, v in caller.scope["headers"] if name == b"via"])
         if services.draining:
             raise AppError(503, "draining", "The server is stopping; try again in a moment.")
         target = await connections.load(services, name.decode("ascii", "replace"))
         outgoing = await self.outgoing(services, caller, target, (slash + path).decode("latin-1"))
-        flight = calls.stream(services, target, outgoing, actor=who.actor)
-        await self.fly(flight, caller, who)
+        total = total_seconds(caller) if TOTAL in caller.names else None
+        flight = self.flight(services, target, outgoing, caller, actor=who.actor, total_seconds=total)
+        await self.fly(flight, caller, Admission(services, headers, who, self.rule, epoch))
 
     async def outgoing(self, services: Services, caller: Caller, target: Target, path: str) -> Outgoing:
         """The caller's request; a small body is taken whole, so that it can be sent again after a 401."""
@@ -99,19 +110,23 @@ class Relay:
             outgoing.body = b""
         return outgoing
 
-    async def fly(self, flight: Flight, caller: Caller, who: Who) -> None:
+    def flight(self, services: Services, target: Target, outgoing: Outgoing, caller: Caller, **more: Any) -> Flight:
+        return calls.stream(services, target, outgoing, **more)
+
+    async def fly(self, flight: Flight, caller: Caller, admission: Admission) -> None:
         """Sends the call and passes its answer on, all of it ended at once when the caller goes."""
         work = asyncio.current_task()
         assert work is not None
-        caller.watch(work, flight.services.settings.write_stall_seconds, at_once=caller.uploads)
+        stall_seconds = flight.services.settings.write_stall_seconds
+        caller.watch(work, stall_seconds, admission, at_once=caller.uploads)
         try:
             answer = await flight.depart()
-            await self.answer(flight, answer, caller, browser=who.person)
-        except asyncio.CancelledError:
-            flight.abandon()
-            if caller.gone:
+            await self.answer(flight, answer, caller, browser=admission.who.person)
+        except asyncio.CancelledError as error:
+            flight.abandon(str(error))
+            if caller.gone or caller.revoked:
                 work.uncancel()
-                raise CallerGone from None
+                raise CallerGone if caller.gone else access.withdrawn() from None
             raise
         except BaseException:
             flight.abandon("Switchboard itself failed.")
@@ -119,6 +134,8 @@ class Relay:
 
     async def answer(self, flight: Flight, answer: Answer, caller: Caller, *, browser: bool) -> None:
         headers = returned(answer.headers, browser=browser)
+        if 300 <= answer.status < 400:
+            headers = relocated(headers, answer, flight.target, browser=browser)
         headers += [(b"x-switchboard-call", flight.id.encode()), UPSTREAM]
         if browser:
             headers += FOR_BROWSERS
@@ -150,3 +167,30 @@ class Relay:
             return
         await flight.land()
         await caller.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def relocated(headers: Headers, answer: Answer, target: Target, *, browser: bool) -> Headers:
+    """A redirect's headers as they hold here: a Location below the base URL becomes one of ours.
+
+    Any other is for programs to follow, without our credential; a browser's fetch would run after it, so it gets the
+    URL under a name of which fetch knows nothing.
+    """
+    kept = [item for item in headers if item[0] != b"location"]
+    for value in (value for name, value in answer.headers if name.lower() == b"location"):
+        whole, below = urls.led_to(target.base, answer.response.url, value.decode("latin-1"))
+        if below is not None:
+            kept.append((b"location", f"{PREFIX.decode()}{target.name}{below}".encode("latin-1")))
+        else:
+            kept.append((b"x-upstream-location" if browser else b"location", whole.encode("latin-1")))
+    return kept
+
+
+def total_seconds(caller: Caller) -> float:
+    """The total time that a caller asks for its stream. Raises Invalid."""
+    try:
+        seconds = float(caller.headers[TOTAL.decode()])
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= LONGEST_TOTAL_SECONDS:
+        raise Invalid("invalid_total_seconds", "X-Switchboard-Total-Seconds is a number of seconds, up to 86400.")
+    return seconds

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from quart_app.connections import State
+from quart_app.connection_forms import State
 from quart_app.errors import REASONS
 from quart_app.outbound.target import Policy
 
@@ -48,6 +48,8 @@ class ConnectionView(Shape):
     auth: dict[str, Any]
     headers: dict[str, str]
     policy: Policy
+    tls: dict[str, Any]
+    proxy: dict[str, Any] | None
     state: State
     state_reason: str | None
     created_at: Instant
@@ -141,6 +143,46 @@ class CallPage(Shape):
     next: str | None
 
 
+class ChangeView(Shape):
+    """A part that is other: a JSON Pointer (RFC 6901) to it; headers are by name in lower case, a text is by lines."""
+
+    pointer: str
+    kind: Literal["added", "removed", "changed"]
+    before: Any
+    after: Any
+
+
+class DiffView(Shape):
+    """`truncated`: there are more changes than these, or a value is shown cut."""
+
+    from_: Annotated[str, Field(alias="from")]
+    to: str
+    same: bool
+    truncated: bool
+    changes: list[ChangeView]
+
+
+class SearchLag(Shape):
+    """Calls that the full-text search has, and those that it does not have yet."""
+
+    indexed: int
+    behind: int
+
+
+class StorageView(Shape):
+    """Bytes of the database in use, of its write-ahead log and of the disk's rest; null where PostgreSQL has them."""
+
+    database_bytes: int
+    wal_bytes: int | None
+    free_bytes: int | None
+    calls: int
+    oldest_at: Instant | None
+    keep_days: int
+    keep_calls: int
+    keep_bytes: int
+    search: SearchLag | None
+
+
 class CheckView(Shape):
     ok: bool
     detail: str
@@ -152,6 +194,64 @@ class TokenView(Shape):
     state: State
     expires_at: Instant | None
     generation: int
+
+
+class LearnedView(Shape):
+    """What the API told of its limits in its own answers."""
+
+    limit: int | None
+    remaining: int | None
+    resets_at: Instant | None
+
+
+class BreakerView(Shape):
+    """Attempts and failures of the last 30 seconds; `probes_at` is when a call may try again."""
+
+    state: Literal["closed", "open", "half_open"]
+    calls: int
+    failures: int
+    opened_at: Instant | None
+    probes_at: Instant | None
+    opened_count: int
+
+
+class RetriesView(Shape):
+    """Of the last 30 seconds; `left` may still be made."""
+
+    calls: int
+    retries: int
+    left: int
+
+
+class LimitsView(Shape):
+    """What a connection may send now, as this process knows it. `sent_last_minute` is counted under a declared rate."""
+
+    connection: str
+    in_flight: int
+    waiting: int
+    concurrency: int
+    per_minute: int | None
+    sent_last_minute: int | None
+    learned: LearnedView | None
+    held_until: Instant | None
+    breaker: BreakerView
+    retries: RetriesView
+
+
+class AuditEntryView(Shape):
+    """Who changed what that matters for safety; `detail` names fields, never their values."""
+
+    number: int
+    at: Instant
+    actor: str
+    action: str
+    subject: str
+    detail: str
+
+
+class AuditPage(Shape):
+    items: list[AuditEntryView]
+    next: str | None
 
 
 class BatchLine(Shape):

@@ -84,3 +84,21 @@ def signed_in(chromium: Any, demo: Demo) -> Any:
     state = context.storage_state()
     context.close()
     return state
+
+
+def is_complaint(said: Any) -> bool:
+    """Chromium's own note of an answer with an error status is not one."""
+    return said.type == "error" and not said.text.startswith("Failed to load resource")
+
+
+@pytest.fixture
+def tabs(chromium: Any, signed_in: Any, demo: Demo) -> Iterator[Any]:
+    """A signed-in window; anything a page says on the console or throws fails the test."""
+    context = chromium.new_context(storage_state=signed_in, base_url=demo.url, viewport={"width": 1280, "height": 800})
+    complaints: list[str] = []
+    context.on("weberror", lambda error: complaints.append(str(error.error)))
+    context.on("console", lambda said: complaints.append(said.text) if is_complaint(said) else None)
+    context.set_default_timeout(15_000)
+    yield context
+    context.close()
+    assert not complaints

@@ -8,6 +8,7 @@ from quart_app.outbound.auth import Auth, Scheme, guarded
 from quart_app.outbound.client import Answer, Outgoing
 from quart_app.outbound.target import Policy, Target
 from quart_app.outbound.urls import join, parse_base
+from quart_app.outbound.ways import Proxy, Tls, way_of
 
 READER: TypeAdapter[Scheme] = TypeAdapter(Auth)
 
@@ -17,20 +18,24 @@ def scheme(**given: Any) -> Any:
     return READER.validate_python(given)
 
 
-def target(base_url: str, auth: Scheme | None = None, **policy: Any) -> Target:
+def target(
+    base_url: str, auth: Scheme | None = None, *, tls: Tls | None = None, proxy: Proxy | None = None, **policy: Any
+) -> Target:
     """A connection to `base_url`, private addresses allowed unless `policy` says otherwise."""
     auth = auth or scheme(scheme="none")
+    rules = Policy.model_validate({"allow_private": True} | policy)
     return Target(
         id=base_url,
         name="orders",
         base=parse_base(base_url),
         auth=auth,
-        policy=Policy.model_validate({"allow_private": True} | policy),
+        policy=rules,
         headers=[],
         state="ready",
         state_reason=None,
         credential=guarded(auth.credential(), auth),
         injected=auth.injected(),
+        way=way_of(base_url, allow_private=rules.allow_private, tls=tls or Tls(), proxy=proxy),
         marks=(),
     )
 

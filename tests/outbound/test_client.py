@@ -251,10 +251,11 @@ async def test_a_certificate_of_a_trusted_authority_is_taken(tmp_path: Path, mon
     await client.close()
 
 
-async def test_a_handshake_that_stalls_is_a_connect_timeout(engine: Client) -> None:
+async def test_a_handshake_that_stalls_fails_as_tls_within_the_connect_time(engine: Client) -> None:
     async with raw(then_silence(b"")) as upstream:
         error = await failure(engine, target(upstream.url.replace("http:", "https:"), connect_seconds=0.2))
-    assert error.reason == "connect_timeout"
+    assert error.reason == "tls_failed"
+    assert "within the connect time" in error.detail
 
 
 DENIED = ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0", "[::]", "[::1]", "[::127.0.0.1]", "127.8.9.10"]
@@ -589,7 +590,7 @@ async def test_a_slow_reader_holds_the_upstream_back(engine: Client) -> None:
     assert sent < 32 * 1024**2
 
 
-async def test_a_target_has_one_set_of_slots(engine: Client) -> None:
+async def test_a_target_has_one_set_of_limits(engine: Client) -> None:
     one, other = target("http://a.example"), target("http://b.example")
-    assert engine.slots(one) is engine.slots(target("http://a.example"))
-    assert engine.slots(one) is not engine.slots(other)
+    assert engine.limits_of(one) is engine.limits_of(target("http://a.example"))
+    assert engine.limits_of(one) is not engine.limits_of(other)

@@ -32,7 +32,6 @@ STOPPED = [
     b"x-forwarded-proto",
     b"x-forwarded-anything",
     b"x-real-ip",
-    b"via",
     b"sec-fetch-site",
     b"sec-ch-ua",
     b"remote-addr",
@@ -56,6 +55,7 @@ PASSED = [
     b"traceparent",
     b"x-request-id",
     b"user-agent",
+    b"via",
     b"x-api-key",
     b"x-trace",
 ]

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from quart_app.outbound import oauth
 from quart_app.outbound.oauth import LONGEST_LIFE_SECONDS, GrantFailed, Issued, token_answer, token_request
-from quart_app.outbound.redact import MARK
 from tests.outbound.targets import scheme
 
 
@@ -286,4 +285,5 @@ def test_the_credential_of_a_token_keeps_all_secrets_out_of_records() -> None:
     assert credential.headers == ((b"authorization", b"Bearer at-1"),)
     assert credential.generation == 7
     text = credential.redactor.text("<at-1> <rt-2> <client-secret> <first-rt>")
-    assert text == " ".join([f"<{MARK}>"] * 4)
+    roles = ("access_token", "refresh_token", "client_secret", "refresh_token")
+    assert text == " ".join(f"<[redacted:{role}]>" for role in roles)

@@ -6,9 +6,10 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from yarl import URL
 
 from quart_app.errors import Invalid
-from quart_app.outbound.urls import Base, join, parse_base
+from quart_app.outbound.urls import Base, join, led_to, parse_base
 
 BASE = parse_base("https://api.example.com/v1")
 
@@ -259,3 +260,62 @@ def test_what_is_taken_once_is_taken_again_and_stays_the_same(path: str) -> None
     except Invalid:
         return
     assert join(BASE, url.raw_path.removeprefix(BASE.path)) == url
+
+
+# --- where an answer leads ---------------------------------------------------------------------------------------
+
+API = parse_base("https://api.example.com/v1")
+ASKED = URL("https://api.example.com/v1/items/1?key=secret", encoded=True)
+
+
+@pytest.mark.parametrize(
+    ("location", "below"),
+    [
+        ("https://api.example.com/v1/items/2", "/items/2"),
+        ("https://api.example.com:443/v1/items/2", "/items/2"),
+        ("HTTPS://API.example.com/v1/items/2", "/items/2"),
+        ("//api.example.com/v1/items/2", "/items/2"),
+        ("/v1/items/2?a=%2F#b", "/items/2?a=%2F#b"),
+        ("2", "/items/2"),
+        ("../orders", "/orders"),
+        ("?page=2", "/items/1?page=2"),
+        ("", "/items/1"),
+        ("/v1", ""),
+        ("/v1/", "/"),
+        ("/v1//evil.example", "//evil.example"),
+    ],
+)
+def test_a_location_below_the_base_url_is_told_as_a_path_below_it(location: str, below: str) -> None:
+    assert led_to(API, ASKED, location)[1] == below
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "https://api.example.com/v2/items",
+        "https://api.example.com/v1items",
+        "/other",
+        "../../admin",
+        "http://api.example.com/v1/items",
+        "https://api.example.com:8443/v1/items",
+        "https://api.example.com.evil.example/v1/items",
+        "https://user@api.example.com/v1/items",
+        "https://evil.example/v1/items",
+        "//evil.example/v1",
+        "javascript:alert(1)",
+        "https://api.example.com/v1/%2e%2e/admin",
+        "https://api.example.com/v1/..%2fadmin",
+        "https://api.example.com/v1/a b",
+        "https://[bad",
+        "https://api.example.com:x/v1",
+    ],
+)
+def test_any_other_location_is_foreign(location: str) -> None:
+    whole, below = led_to(API, ASKED, location)
+    assert below is None
+    assert "key=secret" not in whole
+
+
+def test_a_foreign_location_is_told_whole() -> None:
+    assert led_to(API, ASKED, "/other?a")[0] == "https://api.example.com/other?a"
+    assert led_to(API, ASKED, "//evil.example/v1")[0] == "https://evil.example/v1"

@@ -110,7 +110,7 @@ async def endless_hints(head: bytes, reader: asyncio.StreamReader, writer: async
     for _ in range(200):
         writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
         await writer.drain()
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.05)
 
 
 async def exchange(

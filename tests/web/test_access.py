@@ -9,7 +9,7 @@ from quart_app import accounts
 from quart_app.models import Key
 from quart_app.services import Services
 from quart_app.web import ROUTES
-from quart_app.web.access import CALL, MANAGE, PAGE, PERSON, PUBLIC, READ, SIGN_IN, SIGNED_IN, Rule, cookie_of
+from quart_app.web.access import CALL, MANAGE, METRICS, PAGE, PERSON, PUBLIC, READ, SIGN_IN, SIGNED_IN, Rule, cookie_of
 from tests.conftest import ALL_SCOPES
 from tests.upstream import Upstream
 from tests.web.conftest import OWN_PAGE, Asker, KeyMaker, problem_in
@@ -44,6 +44,7 @@ RULES: dict[str, Rule] = {
     "POST /api/batches": CALL,
     "GET /api/events": READ,
     "GET /api/openapi.json": PUBLIC,
+    "GET /metrics": METRICS,
     "GET /healthz": PUBLIC,
     "GET /readyz": PUBLIC,
 }
@@ -56,6 +57,7 @@ MAY: dict[Rule, set[str]] = {
     SIGNED_IN: {"person"},
     PERSON: {"person"},
     READ: {"read", "person"},
+    METRICS: {"read", "person"},
     CALL: {"call", "person"},
     MANAGE: {"manage", "person"},
 }

@@ -11,7 +11,7 @@ from quart_app.web import ROUTES, openapi
 from quart_app.web.openapi import template
 from tests.web.conftest import Asker
 
-API = [route for route in ROUTES if route.path.startswith(("/api/", "/healthz", "/readyz", "/_token_refresh"))]
+API = [route for route in ROUTES if route.path.startswith(("/api/", "/healthz", "/readyz", "/metrics", "/_token_refresh"))]
 TYPES = {"object", "array", "string", "number", "integer", "boolean", "null"}
 
 
@@ -115,7 +115,7 @@ def test_the_form_of_every_body_is_said() -> None:
 
 def test_names_of_the_wire_are_those_of_the_document() -> None:
     schemas = openapi()["components"]["schemas"]
-    assert {"json", "text", "form", "base64"} <= set(schemas["CallForm"]["properties"])
+    assert {"json", "text", "form", "multipart", "base64"} <= set(schemas["CallForm"]["properties"])
     assert "in" in schemas["ApiKey"]["properties"]
     assert "json" in schemas["BodyView"]["properties"]
 

@@ -5,14 +5,17 @@ import gzip
 import hashlib
 import json
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from aiohttp import web
 
-from quart_app import accounts
+from quart_app import accounts, connections
+from quart_app.connection_forms import ConnectionForm
 from quart_app.services import Services
 from tests.served import Served
 from tests.upstream import Upstream, raw_upstream
+from tests.web.conftest import Asker
 from tests.web.proxied import connect, is_problem, keeping_on, opened, record, reset_on_close
 from tests.wire import Broken, Wire
 
@@ -80,7 +83,6 @@ DROPPED = {
     "Remote-Addr": "1.2.3.4",
     "X-Requested-By": "switchboard",
     "X-Switchboard-Anything": "1",
-    "Via": "1.1 other",
     "X-Hop": "named by Connection",
     "X-Api-Key": "the caller's own",
     "X_API_KEY": "the caller's own, spelled otherwise",
@@ -109,6 +111,7 @@ async def test_the_callers_headers_go_on_but_those_that_are_not_the_upstreams_bu
     sent = {key.lower(): value for key, value in upstream.seen[0].headers}
     expected = {key.lower(): value.strip() for key, value in KEPT.items()}
     host = upstream.url.removeprefix("http://")
+    assert sent.pop("via").startswith("1.1 sb-"), "ours, which names this installation"
     assert sent == expected | {"x-api-key": "the-connections-own", "x-team": "blue", "host": host}
 
 
@@ -510,3 +513,94 @@ async def test_the_connections_own_query_key_wins_over_one_of_the_callers(client
     assert (await client.post("/api/connections", json=form)).status_code == 201
     assert (await client.get("/proxy/q/items?a=%2f&k%65y=theirs&b=2")).status_code == 200
     assert upstream.seen[0].path == "/items?a=%2f&b=2&key=own-secret-key"
+
+
+# Loops and redirects
+
+
+async def instance_of(switchboard: Served, upstream: Upstream, wire: Wire) -> str:
+    """The installation's name, as an upstream sees it."""
+    name = await connect(switchboard, upstream.url)
+    await wire.ask("GET", f"/proxy/{name}/")
+    return (upstream.seen[-1].header("via") or "").removeprefix("1.1 ")
+
+
+async def test_who_sends_is_named_after_those_before(switchboard: Served, upstream: Upstream, wire: Wire) -> None:
+    name = await connect(switchboard, upstream.url)
+    await wire.ask("GET", f"/proxy/{name}/", ["Via: 1.0 first", "Via: 1.1 second (their proxy)"])
+    sent = [value for key, value in upstream.seen[0].headers if key.lower() == "via"]
+    assert sent[:2] == ["1.0 first", "1.1 second (their proxy)"]
+    assert len(sent) == 3
+    assert sent[2].startswith("1.1 sb-")
+
+
+@pytest.mark.parametrize("form", ["1.1 {}", "1.0 other, 1.1 {}", "1.1 {} (us)", "1.1 a,1.1 {},1.1 b"])
+async def test_a_request_that_came_through_here_before_is_refused(
+    switchboard: Served, upstream: Upstream, wire: Wire, form: str
+) -> None:
+    own = await instance_of(switchboard, upstream, wire)
+    seen = len(upstream.seen)
+    for path in ("/proxy/any/", "/api/connections"):
+        answered = await wire.ask("GET", path, [f"Via: {form.format(own)}", "Via: 1.1 last"])
+        assert (answered.status, json.loads(answered.body)["code"]) == (508, "loop_detected")
+    assert len(upstream.seen) == seen
+    answered = await wire.ask("GET", "/api/connections", [f"Via: 1.1 {own}0"])
+    assert answered.status == 200
+
+
+async def test_a_connection_to_the_server_itself_is_refused(switchboard: Served, wire: Wire) -> None:
+    own = {"name": "self", "base_url": switchboard.url, "policy": {"allow_private": True}}
+    status, problem = await asyncio.to_thread(switchboard.request, "POST", "/api/connections", own)
+    assert (status, problem["code"]) == (422, "egress_denied")
+    assert "own_listener" in problem["errors"][0]["detail"]
+    assert "/32:" in problem["errors"][0]["detail"]
+
+
+async def redirected(upstream: Upstream, location: str, status: int = 302) -> None:
+    async def redirect(request: web.Request) -> web.Response:
+        return web.Response(status=status, headers={"Location": location.format(upstream.url)})
+
+    upstream.handler = redirect
+
+
+@pytest.mark.parametrize(
+    ("location", "seen"),
+    [
+        ("{}/v1/items/2?a=b#c", "/proxy/{}/items/2?a=b#c"),
+        ("/v1/items/2", "/proxy/{}/items/2"),
+        ("2", "/proxy/{}/items/2"),
+        ("{}/elsewhere", None),
+        ("https://login.example.com/?next=/v1", "https://login.example.com/?next=/v1"),
+    ],
+)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 201])
+async def test_a_redirect_below_the_base_url_leads_back_through_the_proxy(
+    switchboard: Served, upstream: Upstream, wire: Wire, location: str, seen: str | None, status: int
+) -> None:
+    name = await connect(switchboard, upstream.url)
+    await redirected(upstream, location, status)
+    answered = await wire.ask("GET", f"/proxy/{name}/items/1")
+    assert answered.status == status
+    untouched = location.format(upstream.url)
+    assert answered.header("location") == (untouched if status == 201 or seen is None else seen.format(name))
+    assert answered.header("x-upstream-location") is None
+    call = await opened(switchboard, answered.header("x-switchboard-call"))
+    assert ["location", untouched] in [[key.lower(), value] for key, value in call["response"]["headers"]]
+    assert len(upstream.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("location", "seen"),
+    [("/v1/items/2", "/proxy/here/items/2"), ("/elsewhere", None), ("https://login.example.com/", None)],
+)
+async def test_a_browser_is_not_led_away_by_a_redirect(
+    person: Asker, running: Services, upstream: Upstream, location: str, seen: str | None
+) -> None:
+    given = {"name": "here", "base_url": f"{upstream.url}/v1", "policy": {"allow_private": True}}
+    await connections.create(running, ConnectionForm.model_validate(given))
+    await redirected(upstream, location)
+    answered = await person.get("/proxy/here/items/1")
+    assert answered.status_code == 302
+    assert answered.headers.get("Location") == seen
+    foreign = None if seen else urljoin(upstream.url, location)
+    assert answered.headers.get("X-Upstream-Location") == foreign

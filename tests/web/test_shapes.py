@@ -57,7 +57,7 @@ async def seen_from(program: Asker, upstream: Upstream) -> dict[str, str]:
     form = {"name": "orders", "base_url": upstream.url, "policy": {"allow_private": True}, "auth": auth}
     assert (await program.post("/api/connections", json=form)).status_code == 201
     call = await (await program.post("/api/calls", json=CALL)).get_json()
-    return {"name": "orders", "call_id": call["id"]}
+    return {"name": "orders", "call_id": call["id"], "other_id": call["id"]}
 
 
 async def token_or_answer(request: web.Request) -> web.Response:

@@ -12,7 +12,8 @@ export function duration(seconds) {
   if (seconds < 0.0095) return `${number(seconds * 1000)} ms`
   if (seconds < 0.9995) return `${Math.round(seconds * 1000)} ms`
   if (seconds < 60) return `${number(seconds)} s`
-  return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`
+  const rest = Math.round(seconds % 60)
+  return `${Math.floor(seconds / 60)} min${rest ? ` ${rest} s` : ""}`
 }
 
 function number(value) {
@@ -25,6 +26,18 @@ export function moment(instant) {
   const time = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false })
   const today = date.toDateString() === new Date().toDateString()
   return today ? time : `${date.toLocaleDateString([], { month: "short", day: "numeric" })} ${time}`
+}
+
+/** Seconds since the epoch, to the microsecond that the API gives; Date alone knows milliseconds. */
+export function secondsOf(instant) {
+  const [, whole, fraction = ""] = /^([^.Z]+)(\.\d+)?Z$/.exec(instant)
+  return Date.parse(`${whole}Z`) / 1000 + Number(`0${fraction}`)
+}
+
+/** How long until an instant, in words; null once it has passed. */
+export function until(instant) {
+  const seconds = secondsOf(instant) - Date.now() / 1000
+  return seconds > 0 ? `in ${duration(Math.max(1, Math.ceil(seconds)))}` : null
 }
 
 /** Path and query of a URL, for lists in which the host is known. */

@@ -7,11 +7,11 @@ import msgspec
 from quart import Response, request
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app import batches, calls, history
+from quart_app import batches, calls, comparisons, history
 from quart_app.accounts import Who
 from quart_app.batches import MOST_CALLS, BatchForm
-from quart_app.calls import CallForm
-from quart_app.errors import AppError
+from quart_app.call_forms import CallForm
+from quart_app.errors import AppError, Fault, Invalid
 from quart_app.forms import validate
 from quart_app.services import Services
 from quart_app.web.api import pages
@@ -37,6 +37,18 @@ async def get_calls(session: AsyncSession) -> Response:
 async def get_call(session: AsyncSession, call_id: str) -> Response:
     """Open a call."""
     return answer(await history.get(session, call_id))
+
+
+async def get_diff(session: AsyncSession, call_id: str, other_id: str) -> Response:
+    """What is other in another call; `ignore` (any number) takes pointers, with `*` for any one part."""
+    for name in request.args:
+        if name != "ignore":
+            raise Invalid("invalid_query", "The query has faults.", [unknown(name)], status=422)
+    return answer(await comparisons.diff(session, call_id, other_id, request.args.getlist("ignore")))
+
+
+def unknown(name: str) -> Fault:
+    return {"pointer": f"/{name[:64]}", "detail": "unknown parameter"}
 
 
 async def get_request_body(session: AsyncSession, call_id: str) -> Response:

@@ -6,9 +6,9 @@ from pydantic import ValidationError
 from quart import Response, request
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app import calls, connections, tokens
+from quart_app import calls, connections, standing, tokens
 from quart_app.accounts import Who
-from quart_app.connections import ConnectionForm
+from quart_app.connection_forms import ConnectionChange, ConnectionForm
 from quart_app.errors import AppError, Invalid
 from quart_app.forms import invalid_input
 from quart_app.instants import instant
@@ -26,9 +26,9 @@ async def get_connections(services: Services, session: AsyncSession) -> Response
     return answer(pages.page(items, limit, rows[-1].id if rows else None))
 
 
-async def post_connection(services: Services, form: ConnectionForm) -> Response:
+async def post_connection(services: Services, who: Who, form: ConnectionForm) -> Response:
     """Add a connection."""
-    row = await connections.create(services, form)
+    row = await connections.create(services, form, actor=who.actor)
     tell(services, row.name, row.state)
     return answer(connections.view(services, row), 201, {"Location": f"/api/connections/{row.name}"})
 
@@ -38,21 +38,26 @@ async def get_connection(services: Services, session: AsyncSession, name: str) -
     return answer(connections.view(services, await connections.find(session, name)))
 
 
-async def patch_connection(services: Services, form: connections.ConnectionChange, name: str) -> Response:
+async def patch_connection(services: Services, who: Who, form: ConnectionChange, name: str) -> Response:
     """Change parts of a connection; a secret that is left out is kept."""
     try:
-        row = await connections.update(services, name, form.model_dump(exclude_unset=True))
+        row = await connections.update(services, name, form.model_dump(exclude_unset=True), actor=who.actor)
     except ValidationError as error:
         raise invalid_input(error, ConnectionForm) from None
     tell(services, row.name, row.state)
     return answer(connections.view(services, row))
 
 
-async def delete_connection(services: Services, name: str) -> Response:
+async def delete_connection(services: Services, who: Who, name: str) -> Response:
     """Remove a connection with its secrets; its calls stay on record."""
-    await connections.delete(services, name)
+    await connections.delete(services, name, actor=who.actor)
     tell(services, name, "deleted")
     return Response("", 204)
+
+
+async def get_connection_limits(services: Services, name: str) -> Response:
+    """What a connection may send now: places, rates, what the API told, breaker and retries."""
+    return answer(await standing.show(services, name))
 
 
 async def post_check(services: Services, who: Who, name: str) -> Response:

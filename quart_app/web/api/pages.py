@@ -11,17 +11,23 @@ from quart_app.errors import Fault, Invalid
 DEFAULT_LIMIT = 50
 MOST = 500
 ID = re.compile(r"[0-9a-f-]{36}")
+NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 
 
-def wanted(arguments: Mapping[str, str], filters: tuple[str, ...] = ()) -> tuple[int, str | None, dict[str, str]]:
-    """Limit, the id to go on after, and the filters given. Raises Invalid that names every fault."""
+def wanted(
+    arguments: Mapping[str, str], filters: tuple[str, ...] = (), *, places: re.Pattern[str] = ID
+) -> tuple[int, str | None, dict[str, str]]:
+    """Limit, the id to go on after, and the filters given. Raises Invalid that names every fault.
+
+    `places` is what the ids of this list look like.
+    """
     faults: list[Fault] = []
     limit = arguments.get("limit", str(DEFAULT_LIMIT))
     if not (limit.isascii() and limit.isdigit() and len(limit) <= 3 and 1 <= int(limit) <= MOST):
         faults.append({"pointer": "/limit", "detail": f"must be from 1 to {MOST}"})
     after = None
     if arguments.get("cursor"):
-        after = position(arguments["cursor"])
+        after = position(arguments["cursor"], places)
         if after is None:
             faults.append({"pointer": "/cursor", "detail": "is not a cursor of this list"})
     for name in arguments:
@@ -42,9 +48,9 @@ def cursor(last_id: str) -> str:
     return base64.urlsafe_b64encode(last_id.encode()).decode().rstrip("=")
 
 
-def position(text: str) -> str | None:
+def position(text: str, places: re.Pattern[str] = ID) -> str | None:
     try:
         decoded = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)).decode("ascii")
     except (binascii.Error, ValueError):
         return None
-    return decoded if ID.fullmatch(decoded) else None
+    return decoded if places.fullmatch(decoded) else None

@@ -5,6 +5,7 @@ import base64
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+from urllib.parse import parse_qs, unquote
 
 import msgspec
 import pytest
@@ -356,7 +357,7 @@ async def test_what_was_redacted_is_left_out_of_a_replay_or_asked_for(program: A
     assert upstream.seen[-1].header("x-note") == f"it is {KEY}!"
     await replayed(program, first)
     seen = upstream.seen[-1]
-    assert (seen.header("x-session-token"), seen.header("x-note")) == (None, None)
+    assert (seen.header("x-session-token"), seen.header("x-note")) == (None, f"it is {KEY}!")
     assert (seen.header("x-plain"), seen.header("x-api-key")) == ("kept", KEY)
 
     named = await send(program, path="/items?token=abc&x=1")
@@ -366,11 +367,34 @@ async def test_what_was_redacted_is_left_out_of_a_replay_or_asked_for(program: A
     await replayed(program, named, path="/items?token=abc")
     assert upstream.seen[-1].path == "/v1/items?token=abc"
 
-    told = await send(program, method="POST", json={"key": KEY})
-    await problem_in(await replay(program, told), 409, "body_not_kept")
-    await replayed(program, told, json={"key": "other"})
-    assert upstream.seen[-1].body == b'{"key":"other"}'
-    assert "[redacted]" not in str(upstream.seen)
+    for body in ({"text": "[redacted:value]"}, {"json": base64.b64encode(KEY.encode()).decode()}):
+        told = await send(program, method="POST", **body)
+        await problem_in(await replay(program, told), 409, "body_not_kept")
+        await replayed(program, told, json={"key": "other"})
+        assert upstream.seen[-1].body == b'{"key":"other"}'
+    assert "[redacted:" not in str([seen for seen in upstream.seen if seen.body != b"[redacted:value]"])
+
+
+async def test_a_replay_puts_the_live_secret_where_the_old_one_was(program: Asker, upstream: Upstream) -> None:
+    key = {"scheme": "api_key", "name": "X-Api-Key"}
+    await add(program, "orders", upstream.url, auth=key | {"value": KEY})
+    await add(program, "others", upstream.url, auth=key | {"value": KEY})
+    first = await send(program, method="POST", path=f"/{KEY}?a=b", headers={"X-Note": f"it is {KEY}"}, json={"key": KEY})
+    form = await send(program, method="POST", form={"key": f"{KEY}&"})
+    assert KEY not in str(first)
+    new = 'new/key "2+'
+    await program.ask("PATCH", "/api/connections/orders", json={"auth": key | {"value": new}})
+    again = await replayed(program, first)
+    seen = upstream.seen[-1]
+    assert unquote(seen.path) == f"/{new}?a=b"
+    assert (seen.header("x-note"), seen.header("x-api-key")) == (f"it is {new}", new)
+    assert json.loads(seen.body) == {"key": new}
+    assert new not in str(again)
+    assert again["request"]["headers"] != first["request"]["headers"]
+    await replayed(program, form)
+    assert parse_qs(upstream.seen[-1].body.decode()) == {"key": [f"{new}&"]}
+    await problem_in(await replay(program, first, connection="others"), 409, "path_not_kept")
+    await problem_in(await replay(program, first, connection="others", path="/x"), 409, "body_not_kept")
 
 
 async def test_a_key_in_the_query_is_put_in_anew(program: Asker, upstream: Upstream) -> None:
@@ -577,6 +601,42 @@ async def test_base64_of_an_answer_is_its_bytes(orders: Asker, upstream: Upstrea
     body = (await send(orders))["response"]["body"]
     assert base64.b64decode(body["base64"]) == content
     assert (body["size"], body["media_type"]) == (256, "image/png")
+
+
+async def test_parts_arrive_as_a_form_of_files_and_fields(orders: Asker, upstream: Upstream) -> None:
+    found: list[tuple[Any, ...]] = []
+
+    async def parsed(request: web.Request) -> web.StreamResponse:
+        for name, value in (await request.post()).items():
+            if isinstance(value, web.FileField):
+                found.append((name, value.filename, value.content_type, value.file.read()))
+            else:
+                found.append((name, value))
+        return web.json_response({})
+
+    upstream.handler, upstream.reads_body = parsed, False
+    content = base64.b64encode(bytes(range(256))).decode()
+    parts = [
+        {"name": "note", "text": "Übung"},
+        {"name": "file", "filename": 'a"b.png', "media_type": "image/png", "base64": content},
+    ]
+    call = await send(orders, method="POST", multipart=parts, headers={"content-type": "text/plain"})
+    assert found == [("note", "Übung"), ("file", "a%22b.png", "image/png", bytes(range(256)))]
+    body = call["request"]["body"]
+    assert body["media_type"].startswith("multipart/form-data")
+    assert len(base64.b64decode(body["base64"])) == body["size"]
+
+
+async def test_a_replay_takes_parts_in_place_of_the_recorded_body(orders: Asker, upstream: Upstream) -> None:
+    first = await send(orders, method="POST", json={"a": 1}, headers={"content-type": "application/json"})
+    changes = {"multipart": [{"name": "a", "text": "2"}]}
+    answer = await orders.post(f"/api/calls/{first['id']}/replays", json=changes)
+    assert answer.status_code == 201
+    assert (upstream.seen[1].header("content-type") or "").startswith("multipart/form-data; boundary=")
+    again = await orders.post(f"/api/calls/{(await answer.get_json())['id']}/replays")
+    assert again.status_code == 201
+    assert upstream.seen[2].body == upstream.seen[1].body
+    assert upstream.seen[2].header("content-type") == upstream.seen[1].header("content-type")
 
 
 async def chunks(content: bytes) -> AsyncIterator[bytes]:

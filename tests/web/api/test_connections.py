@@ -192,7 +192,15 @@ FAULTS: list[tuple[dict[str, Any], dict[str, str]]] = [
     ({"name": ""}, {"/name": ""}),
     ({"name": "a" * 64}, {"/name": ""}),
     ({"title": "x" * 201, "tags": ["x" * 65]}, {"/title": "200", "/tags/0": "64"}),
-    ({"base_url": "http://127.0.0.1:8000"}, {"/policy/allow_private": "egress rule loopback"}),
+    ({"base_url": "http://127.0.0.1:8001"}, {"/policy/allow_private": "egress rule loopback"}),
+    ({"base_url": "http://127.0.0.1:8000", "policy": {"allow_private": True}}, {"/base_url": "own_listener"}),
+    ({"base_url": "http://db.example.com:6379"}, {"/base_url": "host:db.example.com:6379"}),
+    ({"base_url": "http://metadata.google.internal"}, {"/base_url": "egress rule metadata"}),
+    ({"tls": {"verify": "no", "ca": "x", "certificate": "y", "key": "z", "nope": 1}},
+     {"/tls/verify": "boolean", "/tls/ca": "PEM", "/tls/certificate": "PEM", "/tls/key": "PEM", "/tls/nope": ""}),
+    ({"proxy": {"url": "http://u:p@proxy.example.com", "username": "u"}},
+     {"/proxy/url": "user", "/proxy/password": "both"}),
+    ({"proxy": {"url": "http://10.0.0.1:3128"}}, {"/proxy/url": "egress rule private"}),
     ({"base_url": "http://10.0.0.1", "policy": {"attempts": 1}}, {"/policy/allow_private": "egress rule private"}),
     (
         {"base_url": "http://169.254.169.254", "policy": {"allow_private": True}},
@@ -229,7 +237,7 @@ FAULTS: list[tuple[dict[str, Any], dict[str, str]]] = [
     ({"headers": {"a/b": "x", "c~d": "é"}}, {"/headers/a~1b": "", "/headers/c~0d": ""}),
     ({"policy": {"connect_seconds": 0, "attempts": 11, "concurrency": "5"}},
      {"/policy/connect_seconds": "", "/policy/attempts": "", "/policy/concurrency": ""}),
-    ({"policy": {"total_seconds": 1e9, "per_minute": 5, "follow_redirects": True}},
+    ({"policy": {"total_seconds": 1e9, "per_minute": 0, "follow_redirects": "yes"}},
      {"/policy/total_seconds": "", "/policy/per_minute": "", "/policy/follow_redirects": ""}),
 ]  # fmt: skip
 

@@ -1,41 +1,22 @@
-// What happened on the wire: one block an attempt, its phases as bars on one time line.
+// What happened on the wire: the time of all attempts on one axis, and where each of them went.
 import { el } from "../dom.js"
-import { duration, plural, visible } from "../format.js"
-import { reasonOf } from "./reasons.js"
+import { visible } from "../format.js"
+import { marked } from "./secret_mark.js"
+import { waterfall } from "./waterfall.js"
 
-const PHASES = [["dns", "DNS"], ["connect", "Connect"], ["tls", "TLS"], ["first_byte", "First byte"], ["transfer", "Transfer"]]
-
-export function attemptsView(attempts) {
-  if (!attempts?.length) return el("p", { class: "faint" }, "Nothing was sent.")
-  return el("ol", { class: "attempts", "aria-label": "Attempts" }, attempts.map(attemptView))
+export function attemptsView(call) {
+  const { attempts = [] } = call
+  return el("div", { class: "attempts" },
+    waterfall(call),
+    attempts.length ? el("ul", { class: "attempts__facts", "aria-label": "Where each attempt went" }, attempts.map((attempt) => factsOf(attempt, attempts.length))) : el("p", { class: "faint" }, "Nothing was sent."))
 }
 
-function attemptView(attempt) {
-  const reason = attempt.reason ? reasonOf({ state: "failed", reason: attempt.reason }) : null
+function factsOf({ number, url, remote_address, token_generation }, count) {
   const facts = [
-    attempt.waited_seconds ? `waited ${duration(attempt.waited_seconds)}` : null,
-    attempt.remote_address ? visible(attempt.remote_address) : null,
-    attempt.token_generation != null ? `token generation ${attempt.token_generation}` : null,
+    url ? marked(url) : null,
+    remote_address ? [visible(remote_address)] : null,
+    token_generation == null ? null : [`token generation ${token_generation}`],
   ].filter(Boolean)
-  return el("li", { class: "attempt" },
-    el("p", { class: "attempt__head" },
-      el("strong", {}, `Attempt ${attempt.number}`),
-      el("span", {}, attempt.status ? `answered ${attempt.status}` : reason?.says ?? "no answer"),
-      el("span", { class: "attempt__time data" }, duration(attempt.duration_seconds))),
-    timingBar(attempt.timings ?? {}),
-    facts.length ? el("p", { class: "attempt__facts data" }, facts.join(" · ")) : null)
-}
-
-function timingBar(timings) {
-  const known = PHASES.filter(([key]) => timings[key] != null)
-  const whole = known.reduce((sum, [key]) => sum + timings[key], 0)
-  if (!whole) return null
-  let start = 0
-  return el("dl", { class: "timing", "aria-label": plural(known.length, "phase") }, known.map(([key, label]) => {
-    const bar = el("span", { class: `timing__bar timing__bar--${key}` })
-    bar.style.setProperty("--start", start / whole)
-    bar.style.setProperty("--share", timings[key] / whole)
-    start += timings[key]
-    return el("div", { class: "timing__phase" }, el("dt", {}, label), el("dd", {}, el("span", { class: "timing__track", "aria-hidden": "true" }, bar), el("span", { class: "data" }, duration(timings[key]))))
-  }))
+  if (!facts.length) return null
+  return el("li", {}, count > 1 ? `Attempt ${number}: ` : "", facts.flatMap((fact, index) => (index ? [" · ", ...fact] : fact)))
 }

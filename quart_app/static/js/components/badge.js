@@ -20,6 +20,17 @@ export function callBadge({ state, status, reason }) {
   return el("span", { class: `badge badge--${kindOf(state, status)}`, dataset: { state, status: status ?? "" }, title: reason ? visible(reason) : null }, visible(label))
 }
 
+/** How one attempt ended. */
+export function attemptBadge({ status, reason }) {
+  return el("span", { class: `badge badge--${status ? kindOf("done", status) : "bad"}` }, status ? String(status) : visible((reason ?? "no answer").replaceAll("_", " ")))
+}
+
+/** Said in red wherever the connection shows: whom it talks to is not checked. */
+export function unverifiedBadge({ tls }) {
+  if (tls?.verify !== false) return null
+  return el("span", { class: "badge badge--bad", dataset: { unverified: "" }, title: "Certificates are not checked: anyone on the way can read and change its calls, secrets included." }, "TLS not verified")
+}
+
 function kindOf(state, status) {
   if (state === "sending") return "busy"
   if (state === "failed") return "bad"

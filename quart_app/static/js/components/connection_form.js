@@ -1,6 +1,7 @@
 // The dialog that adds or changes a connection.
 import { patch, post } from "../api.js"
 import { announce, busy, byId, fill } from "../dom.js"
+import { changes, created, proxyOf, tlsOf } from "./connection_change.js"
 import { clearFaults, fillForm, readForm, showFaults } from "./form.js"
 import { problemNotice } from "./notice.js"
 import { pairs } from "./pairs.js"
@@ -8,7 +9,7 @@ import { isPrivate } from "./private_address.js"
 
 const NAMES = ["Accept", "Accept-Language", "Content-Type", "User-Agent"]
 
-/** Returns open(connection?), which adds one if none is given; `saved` gets what the server made of it. */
+/** Returns open(connection?, field?), which adds one if none is given, and starts at the field of that name; `saved` gets what the server made of it. */
 export function connectionForm(saved) {
   const dialog = byId("connection-dialog")
   const form = byId("connection-form")
@@ -17,7 +18,7 @@ export function connectionForm(saved) {
   let edited = null
   let before = null
 
-  const open = (connection = null) => {
+  const open = (connection = null, field = connection ? "/title" : "/name") => {
     edited = connection
     form.reset()
     clearFaults(form)
@@ -27,21 +28,26 @@ export function connectionForm(saved) {
     headers.write(Object.entries(connection?.headers ?? {}))
     form.elements["/name"].readOnly = Boolean(connection)
     byId("connection-dialog-title").textContent = connection ? `Edit ${connection.name}` : "Add a connection"
+    for (const part of form.querySelectorAll("details")) part.open = [...part.querySelectorAll("input, textarea")].some(isSet)
     adapt()
     before = read()
     dialog.showModal()
-    form.elements[connection ? "/title" : "/name"].focus()
+    goTo(form, field)
   }
   const adapt = () => {
     const { value: scheme } = form.elements["/auth/scheme"]
     for (const part of form.querySelectorAll("[data-scheme]")) show(part, part.dataset.scheme === scheme)
     for (const part of form.querySelectorAll("[data-grant]")) show(part, scheme === "oauth2" && part.dataset.grant === form.elements["/auth/grant"].value)
+    byId("unverified-notice").hidden = form.elements["/tls/verify"].checked
     byId("private-notice").hidden = !isPrivate(form.elements["/base_url"].value) || form.elements["/policy/allow_private"].checked
   }
-  const read = () => ({ ...readForm(form), headers: Object.fromEntries(headers.read()) })
+  const read = () => {
+    const { tls, proxy, ...rest } = readForm(form)
+    return { ...rest, headers: Object.fromEntries(headers.read()), tls: tlsOf(tls), proxy: proxyOf(proxy) }
+  }
   const save = async () => {
     const now = read()
-    if (!edited) return post("/api/connections", { ...now, policy: differing(before.policy, now.policy) })
+    if (!edited) return post("/api/connections", created(before, now))
     const changed = changes(before, now, edited)
     return Object.keys(changed).length ? patch(`/api/connections/${edited.name}`, changed) : edited
   }
@@ -69,26 +75,19 @@ export function connectionForm(saved) {
 
 function show(part, shown) {
   part.hidden = !shown
-  for (const field of part.querySelectorAll("input, select")) field.disabled = !shown
+  for (const field of part.querySelectorAll("input, select, textarea")) field.disabled = !shown
 }
 
 function clearPlaceholders(form) {
   for (const field of form.querySelectorAll("[data-secret]")) field.placeholder = ""
 }
 
-/** Only what was changed; `auth` goes whole, with what the form does not show of it. */
-function changes(before, now, { auth }) {
-  const changed = differing(before, now)
-  if (changed.policy) changed.policy = differing(before.policy, now.policy)
-  if (changed.auth && auth.scheme === now.auth.scheme) changed.auth = { ...unseen(auth, before.auth), ...now.auth }
-  if (before.title && !now.title) changed.title = ""
-  return changed
-}
+const isSet = (field) => (field.type === "checkbox" ? field.checked !== field.defaultChecked : Boolean(field.value || (field.dataset.secret !== undefined && field.placeholder)))
 
-function differing(before, now) {
-  return Object.fromEntries(Object.entries(now).filter(([key, value]) => JSON.stringify(before[key]) !== JSON.stringify(value)))
-}
-
-function unseen(auth, seen) {
-  return Object.fromEntries(Object.entries(auth).filter(([key, value]) => !(key in seen) && value !== null && !value.set))
+/** The field as it is meant: its part opened, in view, with the caret in it. */
+function goTo(form, name) {
+  const field = form.elements.namedItem(name) ?? form.elements["/title"]
+  field.closest("details")?.setAttribute("open", "")
+  field.scrollIntoView({ block: "center" })
+  field.focus()
 }

@@ -12,7 +12,7 @@ export function startFilters(connections, changed) {
   let timer
   form.addEventListener("input", () => {
     clearTimeout(timer)
-    timer = setTimeout(apply, 250, changed)
+    timer = setTimeout(apply, 150, changed)
   })
   form.addEventListener("submit", (event) => { event.preventDefault(); apply(changed) })
   form.addEventListener("reset", () => setTimeout(apply, 0, changed))
@@ -42,11 +42,17 @@ export function readFilters() {
 
 export const hasFilters = () => Object.values(readFilters()).some(Boolean)
 
-/** Whether a call that was just announced belongs into the list. */
-export function matches(call) {
+/** Whether a call that was just announced belongs into the list, as far as its words are not asked for. */
+export function fits(call) {
   const { status, q, ...same } = readFilters()
   return Object.entries(same).every(([name, value]) => !value || String(call[name]).toLowerCase() === value.toLowerCase())
-    && matchesStatus(call.status, status) && (!q || call.url.toLowerCase().includes(q.toLowerCase()))
+    && matchesStatus(call.status, status)
+}
+
+/** Whether its URL alone has all the words; only the server knows of headers and bodies. */
+export function hasWords(call) {
+  const words = readFilters().q.toLowerCase().split(/\s+/)
+  return words.every((word) => call.url.toLowerCase().includes(word))
 }
 
 function matchesStatus(status, wanted) {

@@ -1,6 +1,7 @@
 // JSON as it is read: indented, folding by <details>, made as it is opened, so a large answer costs what is looked at.
 import { el } from "../dom.js"
 import { plural, visible } from "../format.js"
+import { marked } from "./secret_mark.js"
 
 const OPEN_DEPTH = 3
 const OPEN_ITEMS = 40
@@ -45,5 +46,5 @@ function label(key) {
 
 function leaf(value) {
   const kind = value === null ? "null" : typeof value
-  return el("span", { class: `json__${kind}` }, kind === "string" ? visible(JSON.stringify(value)) : String(value))
+  return el("span", { class: `json__${kind}` }, kind === "string" ? marked(JSON.stringify(value)) : String(value))
 }

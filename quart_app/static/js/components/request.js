@@ -8,8 +8,8 @@ import { tabs } from "./tabs.js"
 
 export function requestView(call) {
   const { headers, body } = call.request
-  return el("div", { class: "request" }, tabs("Request", [
-    ["Body", bodyView(body, `/api/calls/${call.id}/request-body`, "The request has no body.")],
+  return el("div", { class: "request", dataset: { connection: call.connection } }, tabs("Request", [
+    ["Body", bodyView(body, `/api/calls/${call.id}/request-body`, "The request has no body.", call.connection)],
     ["Headers", headersView(headers), headers?.length || null],
   ], { chosen: body ? 0 : 1 }))
 }

@@ -1,27 +1,32 @@
 // The request that is being written: its fields as one plain object, both ways.
 import { byId, fill } from "../dom.js"
+import { startIdempotency } from "./idempotency.js"
 import { pairs } from "./pairs.js"
+import { partRows } from "./parts.js"
 import { setCount, tabs } from "./tabs.js"
 
 const HEADER_NAMES = ["Accept", "Accept-Language", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Prefer", "Range"]
 
-/** Returns { read, write, tidy }; the object is {connection, method, path, query, headers, kind, body, form}. */
+/** Returns { read, write, tidy }; the object is {connection, method, path, query, headers, key, kind, body, form, parts, file}. */
 export function requestForm(changed) {
-  const fields = { connection: byId("send-connection"), method: byId("send-method"), path: byId("send-path"), kind: byId("send-kind"), body: byId("send-body") }
+  const fields = { connection: byId("send-connection"), method: byId("send-method"), path: byId("send-path"), kind: byId("send-kind"), key: byId("send-key"), body: byId("send-body") }
   const rows = {
     query: pairs("Query", { onchange: update }),
     headers: pairs("Header", { onchange: update, names: HEADER_NAMES }),
     form: pairs("Form field", { onchange: update }),
+    parts: partRows(update),
   }
   byId("send-query").append(rows.query.element)
   byId("send-headers").append(rows.headers.element)
   byId("send-form-rows").append(rows.form.element)
+  byId("send-part-rows").append(rows.parts.element)
   const parts = tabs("Request", [...byId("request-parts").children].map((pane) => [pane.dataset.tab, pane]))
   fill(byId("request-parts"), parts)
 
   function read() {
     const texts = Object.entries(fields).map(([name, field]) => [name, field.value])
-    return { ...Object.fromEntries(texts), query: rows.query.read(), headers: rows.headers.read(), form: rows.form.read() }
+    const lists = Object.entries(rows).map(([name, list]) => [name, list.read()])
+    return { ...Object.fromEntries(texts), ...Object.fromEntries(lists), file: byId("send-file").files[0] ?? null }
   }
   function write(request) {
     for (const [name, field] of Object.entries(fields)) {
@@ -37,14 +42,17 @@ export function requestForm(changed) {
     write(query.length ? { path, query: [...rows.query.read(), ...query] } : { path })
   }
   function update() {
-    const { query, headers, kind } = read()
+    const { query, headers, key, kind } = read()
     byId("send-body-field").hidden = kind !== "json" && kind !== "text"
     byId("send-form-rows").hidden = kind !== "form"
-    ;[query.length, headers.length, kind === "none" ? "" : "•"].forEach((count, index) => setCount(parts, index, count))
+    byId("send-part-rows").hidden = kind !== "multipart"
+    byId("send-file-field").hidden = kind !== "file"
+    ;[query.length, headers.length + (key ? 1 : 0), kind === "none" ? "" : "•"].forEach((count, index) => setCount(parts, index, count))
     changed()
   }
 
-  for (const field of Object.values(fields)) field.addEventListener("input", update)
+  for (const field of [...Object.values(fields), byId("send-file")]) field.addEventListener("input", update)
+  startIdempotency(update)
   fields.path.addEventListener("change", tidy)
   return { read, write, tidy }
 }

@@ -1,13 +1,14 @@
 // The request in the address of the page, behind the #: a reload keeps it, and no server ever sees it there.
 import { isAutomatic } from "./curl.js"
 import { textOf } from "./body.js"
+import { hasMark } from "./redaction.js"
 import { splitPath } from "./request_form.js"
 
 const LISTS = ["query", "headers", "form"]
-const MARK = "[redacted]"
 
 export function toAddress(request) {
-  const kept = Object.entries(request).filter(([name, value]) => value.length && !(name === "kind" && value === "none"))
+  const kept = Object.entries({ ...request, parts: "", file: "" }).filter(([name, value]) => value.length && !(name === "kind" && value === "none"))
+  if (request.parts.length) kept.push(["parts", JSON.stringify(request.parts.map(({ file, ...part }) => part))])
   history.replaceState(null, "", `/send#${new URLSearchParams(kept.map(([name, value]) => [name, LISTS.includes(name) ? JSON.stringify(value) : value]))}`)
 }
 
@@ -17,7 +18,17 @@ export function fromAddress() {
   for (const name of LISTS) {
     if (name in found) found[name] = readList(found[name])
   }
+  if ("parts" in found) found.parts = readParts(found.parts)
   return found
+}
+
+/** The files themselves are not in an address: they are to be chosen anew. */
+function readParts(text) {
+  try {
+    return JSON.parse(text).map(({ name, kind, text: said, media_type }) => ({ name: String(name), kind: kind === "file" ? kind : "text", text: String(said), media_type: String(media_type) }))
+  } catch {
+    return []
+  }
 }
 
 function readList(text) {
@@ -34,8 +45,16 @@ export function fromCall(call, connection) {
   const rest = base && call.url.startsWith(base) ? call.url.slice(base.length) : new URL(call.url).pathname + new URL(call.url).search
   const { path, query } = splitPath(rest)
   const added = Object.keys(connection?.headers ?? {}).map((name) => name.toLowerCase())
-  const headers = call.request.headers.filter(([name, value]) => !isAutomatic(name, value) && !added.includes(name.toLowerCase()) && !value.includes(MARK))
-  return { connection: call.connection, method: call.method, path, query: query.filter(([, value]) => value !== MARK), headers, ...bodyOf(call.request.body, headers) }
+  const headers = call.request.headers.filter(([name, value]) => !isAutomatic(name, value) && !added.includes(name.toLowerCase()) && !hasMark(value) && !isKey(name))
+  const [, key = ""] = call.request.headers.find(([name, value]) => isKey(name) && !hasMark(value)) ?? []
+  return { connection: call.connection, method: call.method, path, query: query.filter(([, value]) => !hasMark(value)), headers, key, ...bodyOf(call.request.body, headers) }
+}
+
+const isKey = (name) => name.toLowerCase() === "idempotency-key"
+
+/** Whether what is left to edit still shows a place where a secret was: it would be sent as it stands there. */
+export function hasGaps({ path, body = "", form = [] }) {
+  return hasMark(path) || hasMark(body) || form.some(([, value]) => hasMark(value))
 }
 
 function bodyOf(body, headers) {

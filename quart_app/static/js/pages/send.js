@@ -8,7 +8,7 @@ import { clearFaults, showFaults } from "../components/form.js"
 import { notice, problemNotice, showProblem } from "../components/notice.js"
 import { callOf, curlOf, urlOf } from "../components/request_call.js"
 import { requestForm } from "../components/request_form.js"
-import { fromAddress, fromCall, toAddress } from "../components/request_state.js"
+import { fromAddress, fromCall, hasGaps, toAddress } from "../components/request_state.js"
 
 const form = byId("send-form")
 let connections = []
@@ -43,12 +43,22 @@ async function given() {
   if (!from) return request
   try {
     const call = await get(`/api/calls/${encodeURIComponent(from)}`)
-    if (call.request.body?.truncated) fill(byId("problem"), notice("warning", "The body is not whole.", el("p", {}, "Only its beginning is on record. Complete it before you send it.")))
-    return fromCall(call, connections.find(({ name }) => name === call.connection))
+    const found = fromCall(call, connections.find(({ name }) => name === call.connection))
+    fill(byId("problem"), missingOf(call, found))
+    return found
   } catch (error) {
     showProblem(error)
     return request
   }
+}
+
+/** What a record lacks of the request that it is of. */
+function missingOf({ request: { body } }, found) {
+  return [
+    body?.truncated ? notice("warning", "The body is not whole.", el("p", {}, "Only its beginning is on record. Complete it before you send it.")) : null,
+    body?.base64 ? notice("warning", "The body is not text.", el("p", {}, "It cannot be edited here. Replay the call as it is, or choose the file again.")) : null,
+    hasGaps(found) ? notice("warning", "A secret was taken out of the record.", el("p", {}, "Where “[redacted…]” stands in the path or the body, type what belongs there. Replay puts the connection’s own secrets back by itself.")) : null,
+  ]
 }
 
 function changed() {
@@ -63,9 +73,10 @@ async function send() {
   clearFaults(form)
   showProblem(null)
   request.tidy()
-  const call = written()
-  if (!call) return
+  if (sending) return
   const stop = waiting()
+  const call = await written()
+  if (!call) return stop()
   try {
     show(await post("/api/calls", call, { signal: sending.signal }))
   } catch (error) {
@@ -76,11 +87,14 @@ async function send() {
 }
 
 /** The call, or null after saying what is wrong with its body. */
-function written() {
+async function written() {
   try {
-    return callOf(request.read())
+    return await callOf(request.read())
   } catch (error) {
-    showFaults(form, [{ pointer: "/json", detail: `This is not JSON: ${error.message}` }])
+    const isJson = error instanceof SyntaxError
+    showFaults(form, [{ pointer: "/json", detail: isJson ? `This is not JSON: ${error.message}` : error.message }])
+    fill(byId("answer"))
+    if (!isJson) return null
     byId("send-body").setAttribute("aria-invalid", "true")
     byId("send-body").focus()
     return null

@@ -1,0 +1,10 @@
+"""What may go wrong around Switchboard, injected on loopback; `make faults` runs it and writes docs/faults.md.
+
+    harness       a fault, what is found, the list of all          __main__    the command line
+    switchboard   the server under test, a process of its own      page        docs/faults.md
+    launcher      the same with a hand inside: clock, names, block
+    fakes         upstreams that misbehave                         load        callers, and how long they wait
+    names         a small name server and its client
+
+The other modules hold the faults, a group each; a fault is a function under its number.
+"""

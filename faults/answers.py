@@ -1,0 +1,373 @@
+"""Upstreams whose answers do not come, stop, break, are followed by more, are none, or never end (17 to 22)."""
+
+import asyncio
+import time
+
+from faults.fakes import CHUNKED, OK, WHOLE, Asked, Peer, answer, fake
+from faults.harness import Bench, fault
+from faults.load import Ended, call, check_failure, eventually
+from faults.switchboard import Switchboard
+from tests.wire import Broken, Wire
+
+MIB = 1024**2
+TIMER_SECONDS = 0.5
+MOST_TIMER_ERROR_MS = 100.0
+
+
+# 17
+
+
+@fault(
+    "17",
+    "Upstream accepts, never answers",
+    invariant="504 `first_byte_timeout` at the configured time, never before it; the place is free again at once",
+    figure="how late the answer came after the configured time",
+    unit="ms",
+)
+async def upstream_never_answers(bench: Bench) -> None:
+    async def silent(asked: Asked, peer: Peer) -> None:
+        await peer.until_left()
+
+    async with fake(silent) as upstream, bench.serving() as switchboard:
+        policy = {"first_byte_seconds": TIMER_SECONDS, "concurrency": 4}
+        for number in range(4):  # few for each connection: its breaker is not what is looked at here
+            name = await switchboard.connect(f"api{number}", upstream.url, policy=policy)
+            for _ in range(4):
+                ended = await asyncio.gather(*(call(switchboard, f"{name}/") for _ in range(4)))
+                for one in ended:
+                    late_ms = (one.seconds - TIMER_SECONDS) * 1000
+                    bench.ran()
+                    bench.sample(late_ms)
+                    check_failure(bench, one, "silence", "first_byte_timeout", statuses=(504,))
+                    bench.check(0 <= late_ms <= MOST_TIMER_ERROR_MS, f"answered {late_ms:.0f} ms after its time")
+            free = await switchboard.free_within(name, 1)
+            bench.check(free is not None, f"{name}: places are still taken a second later")
+        bench.check(await eventually(lambda: not upstream.open, 1) is not None, "connections were left open")
+        calls = await switchboard.calls("api0")
+        bench.check(all(len(one["attempts"]) == 1 for one in calls), "a late answer was asked for again")
+
+
+# 18
+
+STOPS = {
+    "with a length": OK + b"Content-Length: 100000\r\n\r\n" + b"x" * 50_000,
+    "in chunks": CHUNKED + b"c350\r\n" + b"x" * 50_000 + b"\r\n",
+    "in the middle of a chunk": CHUNKED + b"ffff\r\n" + b"x" * 50_000,
+    "without a length": OK + b"\r\n" + b"x" * 50_000,
+}
+IDLE_SECONDS = 0.5
+
+
+@fault(
+    "18",
+    "Upstream hangs in mid-body",
+    invariant="`idle_timeout`; the record says how much came and that it is not all; "
+    "the caller sees a broken transfer, never a clean end (HTTP/1.0 callers too)",
+    figure="broken transfers that looked like clean ends",
+    unit="answers",
+)
+async def upstream_hangs_in_mid_body(bench: Bench) -> None:
+    async def stop(asked: Asked, peer: Peer) -> None:
+        await peer.send(STOPS[list(STOPS)[int(asked.path.rpartition("/")[2])]])
+        await peer.until_left()
+
+    clean = 0
+    async with fake(stop) as upstream, bench.serving() as switchboard:
+        for number, kind in enumerate(STOPS):
+            name = await switchboard.connect(f"api{number}", upstream.url, policy={"idle_seconds": IDLE_SECONDS})
+            began = time.monotonic()
+            ended = await asyncio.gather(*(call(switchboard, f"{name}/{number}") for _ in range(4)))
+            old_ended = await asyncio.gather(
+                *(clean_end_for_http_10(switchboard, f"{name}/{number}") for _ in range(2))
+            )
+            status, made = await switchboard.ask("POST", "/api/calls", {"connection": name, "path": f"/{number}"})
+            bench.ran(7)
+            clean += sum(one.whole for one in ended) + sum(old_ended)
+            bench.check(not any(one.whole for one in ended), f"{kind}: looked like a clean end")
+            bench.check(not any(old_ended), f"{kind}: looked like a clean end to HTTP/1.0")
+            bench.check(time.monotonic() - began < 5, f"{kind}: took {time.monotonic() - began:.1f} s")
+            bench.check((status, made["reason"]) == (201, "idle_timeout"), f"{kind}: {status} {made.get('reason')}")
+            for one in ended:
+                record = await switchboard.call(one.id)
+                said = (record["state"], record["reason"], record["response"]["body"])
+                bench.check(said[:2] == ("failed", "idle_timeout"), f"{kind}: {said[:2]}")
+                bench.check(said[2]["size"] > 0 and said[2]["truncated"], f"{kind}: on record as whole")
+    bench.figure(clean)
+
+
+async def clean_end_for_http_10(switchboard: Switchboard, target: str) -> bool:
+    """Whether a caller of HTTP/1.0 takes a broken answer for a whole one: one without a length that just ends."""
+    async with Wire.to(switchboard.port, switchboard.key) as wire:
+        head = wire.head("GET", f"/proxy/{target}").replace(b"HTTP/1.1", b"HTTP/1.0", 1)
+        await wire.send(head)
+        answered = await wire.answer_head()
+        length = answered.header("content-length")
+        try:
+            body = await asyncio.wait_for(wire.reader.read(-1), 10)
+        except (ConnectionError, Broken):
+            return False
+        return length is None or len(body) == int(length)
+
+
+# 19
+
+STAGES = ("accept", "request", "head", "body", "none")
+METHODS = (("GET", ()), ("PUT", ()), ("POST", ()), ("POST", ("Idempotency-Key: 1",)))
+
+
+@fault(
+    "19",
+    "Upstream resets at connect, after the request, after the head, in mid-body",
+    invariant="502 `reset` or a broken transfer; sent again only what may be; attempts on record = requests seen",
+    figure="attempts on record less requests seen",
+    unit="requests",
+)
+async def upstream_resets(bench: Bench) -> None:
+    calls = [(bench.random.choice(STAGES[1:]), *bench.random.choice(METHODS)) for _ in range(120)]
+    difference = 0
+    async with fake(reset_when_told) as upstream, bench.serving() as switchboard:
+        for group in range(0, len(calls), 6):  # few for each connection: its breaker is not what is looked at here
+            name = await switchboard.connect(f"api{group}", upstream.url)
+            numbered = list(enumerate(calls))[group : group + 6]
+            work = (reset_once(bench, switchboard, name, number, *one) for number, one in numbered)
+            for number, id_ in await asyncio.gather(*work):
+                stage = calls[number][0]
+                seen = upstream.count(f"/{number}/{stage}")
+                difference += await attempts_less(bench, switchboard, id_, seen, f"{calls[number]}")
+        difference += await resets_at_accept(bench, switchboard)
+    bench.figure(difference)
+
+
+async def reset_when_told(asked: Asked, peer: Peer) -> None:
+    stage = asked.path.rpartition("/")[2]
+    if stage == "none":
+        await peer.send(WHOLE)
+        return
+    if stage in ("head", "body"):
+        await peer.send(OK + b"Content-Length: 100000\r\n\r\n")
+    if stage == "body":
+        await peer.send(b"x" * 30_000)
+        await asyncio.sleep(0.05)  # a reset takes back what the other side has not read
+    peer.reset()
+
+
+async def reset_once(
+    bench: Bench, switchboard: Switchboard, name: str, number: int, stage: str, method: str, headers: tuple[str, ...]
+) -> tuple[int, str | None]:
+    body = b"{}" if method in ("PUT", "POST") else None
+    ended = await call(switchboard, f"{name}/{number}/{stage}", method, headers, body)
+    bench.ran()
+    what = f"{method} reset at {stage}"
+    if stage == "none":
+        bench.check((ended.status, ended.whole) == (200, True), f"{what}: {ended.status}")
+    elif ended.status == 200:
+        bench.check(stage != "request" and not ended.whole, f"{what}: a clean end")
+    else:
+        check_failure(bench, ended, what, "reset")
+    return number, ended.id
+
+
+async def attempts_less(bench: Bench, switchboard: Switchboard, id_: str | None, seen: int, what: str) -> int:
+    record = await switchboard.call(id_)
+    attempts = len(record["attempts"])
+    bench.check(attempts == seen, f"{what}: {attempts} attempts on record, {seen} seen")
+    may_repeat = record["method"] != "POST" or "Idempotency-Key" in what
+    bench.check(seen == 1 or may_repeat, f"{what}: was sent {seen} times")
+    return abs(attempts - seen)
+
+
+async def resets_at_accept(bench: Bench, switchboard: Switchboard) -> int:
+    """Nothing was read there, so connections are counted."""
+    difference = 0
+
+    async def at_accept(peer: Peer) -> bool:
+        peer.reset()
+        return False
+
+    async with fake(WHOLE) as upstream:
+        upstream.at_accept = at_accept
+        name = await switchboard.connect("accepts", upstream.url)
+        for _ in range(5):
+            before = upstream.connections
+            ended = await call(switchboard, f"{name}/")
+            bench.ran()
+            check_failure(bench, ended, "reset at accept", "reset", "connect_failed")
+            seen = upstream.connections - before
+            difference += await attempts_less(bench, switchboard, ended.id, seen, "GET at accept")
+    return difference
+
+
+# 20
+
+POISONS = ("half-close", "early close", "extra bytes", "extra answer", "extra answer later", "extra chunk", "keeps on")
+EVIL = answer(b"poison", 200, "X-Poison: yes")
+
+
+@fault(
+    "20",
+    "Half-close, early close, bytes after the end of a body",
+    invariant="a connection whose framing was broken is not used again; the next answer belongs to the next call",
+    figure="answers that belong to another call",
+    unit="answers",
+)
+async def upstream_says_more_than_it_should(bench: Bench) -> None:
+    crossed = 0
+    async with fake(poison) as upstream, bench.serving() as switchboard:
+        name = await switchboard.connect("api", upstream.url)
+        for turn in range(10):
+            for number, kind in enumerate(bench.random.sample(POISONS, len(POISONS))):
+                bench.ran()
+                poisoned = await call(switchboard, f"{name}/poison/{POISONS.index(kind)}")
+                bench.check(b"poison" not in poisoned.body, f"{kind}: the extra bytes were passed on")
+                bench.check(poisoned.status in (200, 502), f"{kind}: {poisoned.status}")
+                if kind == "extra answer later":
+                    await asyncio.sleep(0.06)
+                token = f"{turn}-{number}-{bench.random.randrange(10**9)}"
+                own = await asyncio.gather(*(call(switchboard, f"{name}/own/{token}-{n}") for n in range(3)))
+                for n, one in enumerate(own):
+                    wrong = one.status != 200 or one.body != f"/own/{token}-{n}".encode()
+                    crossed += wrong
+                    bench.check(not wrong, f"after {kind}: {one.status} {one.body[:60]!r}")
+    bench.figure(crossed)
+
+
+async def poison(asked: Asked, peer: Peer) -> None:
+    if not asked.path.startswith("/poison/"):
+        await peer.send(answer(asked.path.encode()))
+        return
+    kind = POISONS[int(asked.path.rpartition("/")[2])]
+    if kind == "half-close":
+        await peer.send(WHOLE)
+        peer.writer.write_eof()
+    elif kind == "early close":
+        await peer.send(OK + b"\r\nhi")
+        peer.writer.close()
+    elif kind == "extra answer later":
+        await peer.send(WHOLE)
+        await asyncio.sleep(0.02)
+        await peer.send(EVIL)
+    elif kind == "extra chunk":
+        await peer.send(CHUNKED + b"2\r\nhi\r\n0\r\n\r\n6\r\npoison\r\n0\r\n\r\n")
+    elif kind == "keeps on":
+        await peer.send(WHOLE + EVIL * 50)
+    else:
+        await peer.send(WHOLE + (EVIL if kind == "extra answer" else b"poison"))
+
+
+# 21
+
+GARBAGE: dict[str, bytes] = {
+    "garbage": bytes(range(256)) + b"\r\n\r\n",
+    "HTTP/0.9": b"<html>hello</html>",
+    "TLS": b"\x15\x03\x01\x00\x02\x02\x46",
+    "a header of 40 KiB": OK + b"X: " + b"a" * 40 * 1024 + b"\r\nContent-Length: 2\r\n\r\nhi",
+    "5,000 headers": OK + b"".join(b"X%d: a\r\n" % n for n in range(5000)) + b"Content-Length: 2\r\n\r\nhi",
+    "a length and chunks": OK + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    "two lengths": OK + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nhi",
+    "a NUL in a header": OK + b"X: a\0b\r\nContent-Length: 2\r\n\r\nhi",
+    "a CR in a header": OK + b"X: a\rSet-Cookie: b\r\nContent-Length: 2\r\n\r\nhi",
+    **{
+        f"status {code}": f"HTTP/1.1 {code} Said\r\nContent-Length: 2\r\n\r\nhi".encode()
+        for code in ("0", "99", "101", "999", "1000")
+    },
+    "100,000 times 1xx": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100_000 + WHOLE,
+    "endless 1xx": b"",
+}
+
+
+@fault(
+    "21",
+    "Garbage, HTTP/0.9, TLS on an http port, headers without measure, two lengths, NUL, impossible statuses, 1xx",
+    invariant="502 `protocol_error` through the proxy and on record; never a 400, a 500 or an empty reply",
+    figure="answers other than 502 `protocol_error`",
+    unit="answers",
+)
+async def upstream_does_not_speak_http(bench: Bench) -> None:
+    other = 0
+    async with fake(talk_nonsense) as upstream, bench.serving() as switchboard:
+        for number, kind in enumerate(GARBAGE):
+            name = await switchboard.connect(f"api{number}", upstream.url, policy={"first_byte_seconds": 3})
+            ended = await asyncio.gather(*(call(switchboard, f"{name}/{number}") for _ in range(3)))
+            status, made = await switchboard.ask(
+                "POST", "/api/calls", {"connection": name, "path": f"/{number}", "total_seconds": 8}
+            )
+            bench.ran(4)
+            good = [check_failure(bench, one, kind, "protocol_error", statuses=(502,)) for one in ended]
+            good.append(bench.check((status, made["reason"]) == (201, "protocol_error"), f"{kind}: {made['reason']}"))
+            other += good.count(False)
+    bench.figure(other)
+
+
+async def talk_nonsense(asked: Asked, peer: Peer) -> None:
+    kind = list(GARBAGE)[int(asked.path.rpartition("/")[2])]
+    until = time.monotonic() + 15
+    while kind == "endless 1xx" and time.monotonic() < until:
+        await peer.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 5)
+        await asyncio.sleep(0.05)
+    await peer.send(GARBAGE[kind])
+    peer.writer.close()
+
+
+# 22
+
+MOST_GROWTH = 8 * MIB
+PATIENCE_SECONDS = 1.5
+
+
+@fault(
+    "22",
+    "A body of one byte now and then; a body that never ends",
+    invariant="504 or a broken transfer with `total_timeout` at the total time, where one holds; memory + < 8 MiB",
+    figure="memory over that before, at its peak",
+    unit="MiB",
+    note="Streams have no total time unless it is asked for, which is done here with `X-Switchboard-Total-Seconds`.",
+)
+async def upstream_never_ends(bench: Bench) -> None:
+    async with fake(go_on) as upstream, bench.serving() as switchboard:
+        name = await switchboard.connect("api", upstream.url, policy={"idle_seconds": 5})
+        await asyncio.gather(*(call(switchboard, f"{name}/some") for _ in range(8)))
+        before = switchboard.forget_peak()
+        for path in ("drip", "endless"):
+            limited = (f"X-Switchboard-Total-Seconds: {PATIENCE_SECONDS}",)
+            ended = await asyncio.gather(*(take(switchboard, f"{name}/{path}", limited) for _ in range(4)))
+            asked = {"connection": name, "path": f"/{path}", "total_seconds": PATIENCE_SECONDS}
+            _, made = await switchboard.ask(
+                "POST", "/api/calls", asked if path == "drip" else asked | {"path": "/drip"}
+            )
+            bench.check(made["reason"] == "total_timeout", f"{path} by the API: {made['reason']}")
+            bench.ran(len(ended) + 1)
+            for one in ended:
+                late = one.seconds - PATIENCE_SECONDS
+                bench.check(not one.whole and -0.01 <= late <= 0.5, f"{path}: ended {late:.2f} s after its time")
+                record = await switchboard.call(one.id)
+                bench.check(record["reason"] == "total_timeout", f"{path}: {record['state']} {record['reason']}")
+        grown = (switchboard.peak_bytes() - before) / MIB
+        bench.figure(max(0.0, grown))
+        bench.check(grown * MIB < MOST_GROWTH, f"memory grew by {grown:.1f} MiB")
+        bench.check(await eventually(lambda: not upstream.open, 2) is not None, "upstreams were not let go")
+
+
+async def go_on(asked: Asked, peer: Peer) -> None:
+    if asked.path == "/some":
+        await peer.send(answer(b"x" * MIB))
+        return
+    await peer.send(CHUNKED)
+    piece, pause = (b"1\r\nx\r\n", 0.1) if asked.path == "/drip" else (b"8000\r\n" + b"x" * 0x8000 + b"\r\n", 0.001)
+    while True:
+        await peer.send(piece)
+        await asyncio.sleep(pause)
+
+
+async def take(switchboard: Switchboard, target: str, headers: tuple[str, ...]) -> Ended:
+    """A call whose body is taken and dropped; the seconds until it ended."""
+    began = time.monotonic()
+    async with Wire.to(switchboard.port, switchboard.key) as wire:
+        await wire.send(wire.head("GET", f"/proxy/{target}", headers))
+        answered = await wire.answer_head()
+        try:
+            while await wire.piece(answered):
+                pass
+            whole = True
+        except (Broken, TimeoutError):
+            whole = False
+    return Ended(answered.status, whole, time.monotonic() - began, b"", answered.headers)

@@ -1,0 +1,65 @@
+"""Client connections: how many are open, which of them stand idle, and who gives way when all places are taken."""
+
+from typing import Protocol
+
+
+class Connection(Protocol):
+    def cut(self) -> None:
+        """Ends it at once."""
+
+
+class Clients:
+    """At most `most` connections. Where all places are taken the one that stood idle longest gives way to a newcomer.
+
+    A connection is idle until its first request has come whole, and between two requests. So those that only hold a
+    place (slow headers, a flood) give way, and a caller whose call is under way never does.
+    """
+
+    def __init__(self, most: int = 0) -> None:
+        """`most` 0 means any number."""
+        self.most = most
+        self.refused = 0
+        self.closed_idle = 0
+        self._busy: set[Connection] = set()
+        self._idle: dict[Connection, None] = {}
+
+    @property
+    def open(self) -> int:
+        return len(self._busy) + len(self._idle)
+
+    @property
+    def idle_count(self) -> int:
+        return len(self._idle)
+
+    def opened(self, connection: Connection) -> bool:
+        """Whether a new connection may stay."""
+        if self.most and self.open >= self.most and not self._make_room():
+            self.refused += 1
+            return False
+        self._idle[connection] = None
+        return True
+
+    def _make_room(self) -> bool:
+        oldest = next(iter(self._idle), None)
+        if oldest is None:
+            return False
+        self.ended(oldest)
+        self.closed_idle += 1
+        oldest.cut()
+        return True
+
+    def busy(self, connection: Connection) -> None:
+        """A request has come whole."""
+        if connection in self._idle:
+            del self._idle[connection]
+            self._busy.add(connection)
+
+    def idle(self, connection: Connection) -> None:
+        """An answer has gone out whole."""
+        if connection in self._busy:
+            self._busy.discard(connection)
+            self._idle[connection] = None
+
+    def ended(self, connection: Connection) -> None:
+        self._idle.pop(connection, None)
+        self._busy.discard(connection)

@@ -1,0 +1,167 @@
+"""Connections as they are given: what a form may hold, and what a change makes of the one before."""
+
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from quart_app.outbound.auth import Auth, NoAuth, Scheme
+from quart_app.outbound.egress import Egress, advice
+from quart_app.outbound.headers import HOP_BY_HOP, header_name, header_value, normal
+from quart_app.outbound.target import Policy
+from quart_app.outbound.urls import parse_base
+from quart_app.outbound.ways import Proxy, Tls
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+READ_ONLY = ("id", "state_reason", "created_at", "updated_at")
+SECRET_FIELDS = frozenset(name for kind in Scheme.__subclasses__() for name in kind.SECRETS)
+State = Literal["ready", "needs_sign_in", "config_error", "paused"]
+TABLE = Egress()
+KEPT = "kept"
+"""Context of a validation: this connection is in the database, and its addresses are judged when they are dialled."""
+
+
+def base_url(text: str, info: ValidationInfo) -> str:
+    parse_base(text)
+    check_address(text, info, allow_private=True)
+    return text
+
+
+def check_address(url: str, info: ValidationInfo, *, allow_private: bool) -> None:
+    """What egress says of a URL as it stands; what its name resolves to shows when it is dialled."""
+    rule, host, port = egress_rule(url, info, allow_private=allow_private)
+    if rule:
+        raise denied(f"egress rule {rule}: this address may not be reached; {advice(rule, host, port)}")
+
+
+def egress_rule(url: str, info: ValidationInfo, *, allow_private: bool) -> tuple[str | None, str, int]:
+    """The rule that a URL breaks, its host and its port. The validation's context is the Egress to go by, or KEPT."""
+    egress = TABLE if info.context is None else info.context
+    parts = urlsplit(url)
+    host, port = parse_base(url).host.strip("[]"), parts.port or {"http": 80, "https": 443}[parts.scheme]
+    rule = egress.target_rule(host, port, allow_private=allow_private) if isinstance(egress, Egress) else None
+    return rule, host, port
+
+
+def denied(text: str, within: str = "") -> PydanticCustomError:
+    return PydanticCustomError("egress_denied", "{text}", {"text": text, "within": within})
+
+
+def own_header(name: str) -> str:
+    lowered = normal(header_name(name).encode())
+    if lowered in HOP_BY_HOP or lowered in (b"host", b"content-length", b"authorization", b"cookie", b"via"):
+        raise PydanticCustomError("invalid_header_name", "is set by Switchboard or by auth")
+    return name
+
+
+OwnName = Annotated[str, AfterValidator(own_header)]
+
+
+class ConnectionForm(BaseModel):
+    """A connection as it is given; what is read-only in an answer may be sent back and is ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: Annotated[str, Field(pattern=NAME_PATTERN)]
+    title: Annotated[str, Field(max_length=200)] = ""
+    base_url: Annotated[str, Field(max_length=2048), AfterValidator(base_url)]
+    tags: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=32)] = []
+    metadata: dict[str, Any] = {}
+    auth: Auth = NoAuth()
+    headers: Annotated[dict[OwnName, Annotated[str, AfterValidator(header_value)]], Field(max_length=50)] = {}
+    policy: Annotated[Policy, Field(validate_default=True)] = Policy()
+    tls: Tls = Tls()
+    proxy: Proxy | None = None
+    state: State | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def ignore_read_only(cls, given: Any) -> Any:
+        return {k: v for k, v in given.items() if k not in READ_ONLY} if isinstance(given, dict) else given
+
+    @field_validator("policy")
+    @classmethod
+    def check_private(cls, policy: Policy, info: ValidationInfo) -> Policy:
+        """Beside the policy's own faults and the others, so that a person learns of all at once."""
+        given = info.data.get("base_url")
+        if given is not None:
+            rule, _, _ = egress_rule(given, info, allow_private=policy.allow_private)
+            if rule:
+                text = f"egress rule {rule}: the base URL is inside your network; set this to true to allow it"
+                raise denied(text, "/allow_private")
+        return policy
+
+    @field_validator("proxy")
+    @classmethod
+    def check_proxy(cls, proxy: Proxy | None, info: ValidationInfo) -> Proxy | None:
+        """The proxy is what is dialled, so its own address must be allowed as well."""
+        if proxy is not None:
+            policy = info.data.get("policy") or Policy(allow_private=True)  # whose fault is told already
+            rule, host, port = egress_rule(proxy.url, info, allow_private=policy.allow_private)
+            if rule:
+                raise denied(f"egress rule {rule}: the proxy may not be reached; {advice(rule, host, port)}", "/url")
+        return proxy
+
+
+class ConnectionChange(BaseModel):
+    """Any part of a connection; a secret of the same auth, TLS or proxy may be left out to keep it."""
+
+    model_config = ConfigDict(extra="forbid")
+    title: str | None = None
+    base_url: str | None = None
+    tags: list[str] | None = None
+    metadata: dict[str, Any] | None = None
+    auth: dict[str, Any] | None = None
+    headers: dict[str, str] | None = None
+    policy: dict[str, Any] | None = None
+    tls: dict[str, Any] | None = None
+    proxy: Annotated[dict[str, Any] | None, Field(description="null takes the proxy away")] = None
+    state: Literal["ready", "paused"] | None = None
+
+
+def merged(before: dict[str, Any], change: dict[str, Any], name: str) -> dict[str, Any]:
+    """The form of the connection that a change would make; both have secrets in clear."""
+    given = {key: value for key, value in change.items() if key != "state" and value is not None}
+    result = before | given | {"name": name}
+    if isinstance(given.get("policy"), dict):
+        result["policy"] = before["policy"] | given["policy"]
+    if isinstance(given.get("auth"), dict):
+        result["auth"] = merged_auth(before["auth"], given["auth"])
+    if isinstance(given.get("tls"), dict):
+        result["tls"] = merged_tls(before["tls"], without_shown(given["tls"]))
+    if "proxy" in change:
+        result["proxy"] = change["proxy"] and (before["proxy"] or {}) | without_shown(change["proxy"])
+    return result
+
+
+def merged_auth(before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    kept = without_shown(given)
+    if given.get("scheme", before["scheme"]) == before["scheme"]:
+        secrets = {key: before[key] for key in SECRET_FIELDS if key in before}
+        kept = {"scheme": before["scheme"]} | secrets | kept
+    return kept
+
+
+def merged_tls(before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """A certificate that is taken away takes its key along."""
+    gone = {"key": None} if "certificate" in given and given["certificate"] is None else {}
+    return before | gone | given
+
+
+def without_shown(given: dict[str, Any]) -> dict[str, Any]:
+    """A part without secrets as answers show them: `{"set": true, …}` that is sent back keeps the secret."""
+    return {key: value for key, value in given.items() if not (isinstance(value, dict) and "set" in value)}
+
+
+def changed_fields(before: ConnectionForm, after: ConnectionForm) -> list[str]:
+    """The names of fields that differ, never values: `title`, `policy.attempts`, `tls.key`."""
+    names: list[str] = []
+    for name in ConnectionForm.model_fields:
+        old, new = getattr(before, name), getattr(after, name)
+        if old == new or name == "state":
+            continue
+        if type(old) is type(new) and isinstance(old, BaseModel):
+            names += [f"{name}.{part}" for part in type(old).model_fields if getattr(old, part) != getattr(new, part)]
+        else:
+            names.append(name)
+    return names

@@ -1,0 +1,148 @@
+-- Switchboard's tables, authoritative for SQLite; quart_app/models.py says the same for SQLAlchemy (a test holds them equal).
+-- Instants are seconds since the epoch in UTC; durations are seconds; sizes are bytes; *_json and lists are JSON text.
+-- A column named sealed_* holds AES-256-GCM ciphertext (quart_app/vault.py); nothing secret stands here in clear.
+
+-- This installation: one row. `revision` is counted up by every change of a connection, key or sign-in,
+-- so that a process sees what another one changed; `sealed_canary` tells a wrong key at the start.
+CREATE TABLE installation (
+    id INTEGER NOT NULL PRIMARY KEY,
+    instance_id TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    sealed_canary BLOB NOT NULL,
+    created_at REAL NOT NULL
+);
+
+-- An external API: where it is, how to sign in to it, and how to treat it.
+CREATE TABLE connections (
+    id TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    title TEXT NOT NULL,
+    base_url TEXT NOT NULL,
+    tags TEXT NOT NULL,
+    metadata_json TEXT NOT NULL,
+    auth TEXT NOT NULL,
+    sealed_secrets BLOB NOT NULL,
+    headers TEXT NOT NULL,
+    policy TEXT NOT NULL,
+    state TEXT NOT NULL,
+    state_reason TEXT,
+    created_at REAL NOT NULL,
+    updated_at REAL NOT NULL
+);
+
+-- The OAuth tokens of a connection. `generation` counts refreshes; `claim` names the one that is allowed to dial
+-- the token endpoint until `lease_until`, on the database's clock; `sent_at` says that it did.
+CREATE TABLE tokens (
+    connection_id TEXT NOT NULL PRIMARY KEY REFERENCES connections (id) ON DELETE CASCADE,
+    generation INTEGER NOT NULL,
+    sealed_access_token BLOB,
+    sealed_refresh_token BLOB,
+    scope TEXT,
+    expires_at REAL,
+    lifetime_seconds REAL,
+    refreshed_at REAL,
+    claim TEXT,
+    lease_until REAL,
+    sent_at REAL
+);
+
+-- What was sent or answered, after redaction, once per content: `hash` is the SHA-256 of the content as kept,
+-- `encoding` is identity or deflate (RFC 1950), whichever is smaller.
+CREATE TABLE bodies (
+    hash TEXT NOT NULL PRIMARY KEY,
+    encoding TEXT NOT NULL,
+    content BLOB NOT NULL
+);
+
+-- One request made through a connection, and its outcome. A size of NULL means that there was no body;
+-- `request_exact` says that the kept request body is, byte for byte, the one that was sent;
+-- `owner` is the process that sends, so that a later start can tell which calls a stop left open.
+CREATE TABLE calls (
+    id TEXT NOT NULL PRIMARY KEY,
+    connection_id TEXT NOT NULL,
+    connection TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    replay_of TEXT,
+    method TEXT NOT NULL,
+    url TEXT NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT,
+    detail TEXT,
+    status INTEGER,
+    started_at REAL NOT NULL,
+    duration_seconds REAL,
+    request_headers TEXT NOT NULL,
+    request_body TEXT,
+    request_size BIGINT,
+    request_media_type TEXT,
+    request_truncated BOOLEAN NOT NULL,
+    request_exact BOOLEAN NOT NULL,
+    response_headers TEXT,
+    response_body TEXT,
+    response_size BIGINT,
+    response_media_type TEXT,
+    response_truncated BOOLEAN NOT NULL,
+    response_sha256 TEXT
+);
+
+-- History of one connection, newest first (ids are UUIDv7, so they are in order of time).
+CREATE INDEX calls_by_connection ON calls (connection, id);
+
+-- What a stop left open.
+CREATE INDEX calls_open ON calls (owner) WHERE state = 'sending';
+
+-- One exchange on the wire; a call has one or more. Timings are seconds of each phase.
+CREATE TABLE attempts (
+    call_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    status INTEGER,
+    reason TEXT,
+    started_at REAL NOT NULL,
+    duration_seconds REAL NOT NULL,
+    waited_seconds REAL NOT NULL,
+    dns_seconds REAL,
+    connect_seconds REAL,
+    tls_seconds REAL,
+    first_byte_seconds REAL,
+    transfer_seconds REAL,
+    remote_address TEXT,
+    token_generation INTEGER,
+    PRIMARY KEY (call_id, number)
+) WITHOUT ROWID;
+
+-- A person.
+CREATE TABLE accounts (
+    id TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    created_at REAL NOT NULL
+);
+
+-- A link that signs a browser in, once. No account means: it makes the first one.
+CREATE TABLE sign_in_links (
+    token_hash TEXT NOT NULL PRIMARY KEY,
+    account_id TEXT REFERENCES accounts (id) ON DELETE CASCADE,
+    expires_at REAL NOT NULL,
+    used_at REAL
+);
+
+-- A person's browser session; the cookie's SHA-256, never the cookie.
+CREATE TABLE sign_ins (
+    cookie_hash TEXT NOT NULL PRIMARY KEY,
+    account_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    created_at REAL NOT NULL,
+    expires_at REAL NOT NULL,
+    user_agent TEXT NOT NULL
+);
+
+-- A program's API key; the SHA-256 of its secret, never the secret.
+CREATE TABLE keys (
+    id TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    secret_hash TEXT NOT NULL,
+    scopes TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    expires_at REAL,
+    revoked_at REAL
+);

@@ -1,0 +1,109 @@
+"""The log of calls: one line for each that ended, with its id, in one write for a group, and nothing of its content."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from quart import Quart
+
+from quart_app.broadcast import Broadcast
+from quart_app.call_lines import log_calls, log_lost, sentence
+from quart_app.meters import Meters
+from quart_app.recorder import Record
+from quart_app.records import BLANK
+from quart_app.services import Services, listening
+from quart_app.settings import Settings
+from tests.upstream import Upstream
+from tests.web.conftest import Asker
+from tests.web.conftest import key_of as key_of
+from tests.web.conftest import program as program
+
+
+def record(**more: Any) -> Record:
+    call = {"id": "1", "connection": "orders", "origin": "api", "method": "GET", "url": "http://x/secret"}
+    ended = {"state": "done", "status": 200, "duration_seconds": 0.25}
+    return Record(BLANK | call | ended | more, [{}, {}])
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    events = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+    return [event for event in events if event["event"] == "call"]
+
+
+def test_a_line_has_what_happened_and_no_url(capsys: pytest.CaptureFixture[str]) -> None:
+    log_calls([record(), record(id="2", state="sending")])
+    [line] = lines(capsys)
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "level": "info",
+        "event": "call",
+        "id": "1",
+        "connection": "orders",
+        "origin": "api",
+        "method": "GET",
+        "status": 200,
+        "state": "done",
+        "reason": None,
+        "duration_seconds": 0.25,
+        "attempts": 2,
+        "waited_seconds": 0.0,
+    }
+
+
+def test_a_call_whose_record_is_lost_has_a_line_that_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    log_lost([record(state="failed", status=None, reason="reset")])
+    [line] = lines(capsys)
+    assert (line["level"], line["recorded"], line["reason"]) == ("error", False, "reset")
+
+
+def test_a_person_at_a_terminal_reads_a_sentence() -> None:
+    line = {
+        "timestamp": "2026-01-01T10:11:12.123456Z",
+        "id": "0190",
+        "connection": "orders",
+        "origin": "proxy",
+        "method": "GET",
+        "status": 503,
+        "state": "done",
+        "reason": None,
+        "duration_seconds": 1.5,
+        "attempts": 3,
+        "waited_seconds": 1.25,
+    }
+    assert sentence(line) == "10:11:12 call orders GET 503 (proxy; 1.500 s, 3 attempts, 1.2 s waited) 0190"
+    gone = line | {"status": None, "reason": "reset", "attempts": 1, "waited_seconds": 0, "recorded": False}
+    assert sentence(gone) == "10:11:12 call orders GET reset (proxy; 1.500 s, its record is lost) 0190"
+
+
+async def test_every_call_of_the_server_has_one_line_with_the_id_of_its_record(
+    app: Quart, running: Services, program: Asker, upstream: Upstream, capsys: pytest.CaptureFixture[str]
+) -> None:
+    form = {"name": "orders", "base_url": upstream.url, "policy": {"allow_private": True}}
+    assert (await program.post("/api/connections", json=form)).status_code == 201
+    capsys.readouterr()
+    proxied = await program.get("/proxy/orders/a?token=secret")
+    sent = await program.post("/api/calls", json={"connection": "orders", "method": "POST", "path": "/b"})
+    found = {line["id"]: line for line in lines(capsys)}
+    assert set(found) == {proxied.headers["X-Switchboard-Call"], (await sent.get_json())["id"]}
+    assert {line["origin"] for line in found.values()} == {"proxy", "api"}
+    assert "secret" not in json.dumps(list(found.values()))
+
+
+async def test_above_the_level_info_calls_have_no_line_and_lost_ones_still_have(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listener = listening(replace(settings, log_level="warning"), Broadcast(), Meters(), serves=True)
+    listener.written([record()])
+    assert lines(capsys) == []
+    listener.lost([record()])
+    assert len(lines(capsys)) == 1
+
+
+async def test_a_command_beside_the_server_logs_no_calls(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listener = listening(settings, Broadcast(), Meters(), serves=False)
+    listener.written([record()])
+    listener.lost([record()])
+    assert lines(capsys) == []

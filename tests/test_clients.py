@@ -1,0 +1,57 @@
+"""Client connections: a bound, and who gives way when it is reached."""
+
+from quart_app.clients import Clients
+
+
+class Caller:
+    def __init__(self) -> None:
+        self.is_cut = False
+
+    def cut(self) -> None:
+        self.is_cut = True
+
+
+def test_the_one_that_stood_idle_longest_gives_way_to_a_newcomer() -> None:
+    clients = Clients(3)
+    first, second, third, newcomer = callers = [Caller() for _ in range(4)]
+    for caller in (first, second, third):
+        assert clients.opened(caller)
+    clients.busy(first)
+    clients.busy(second)
+    clients.idle(second)
+    assert clients.opened(newcomer)
+    assert [caller.is_cut for caller in callers] == [False, False, True, False]
+    assert (clients.open, clients.idle_count, clients.closed_idle, clients.refused) == (3, 2, 1, 0)
+    assert clients.opened(Caller())
+    assert second.is_cut
+
+
+def test_where_all_are_at_work_the_newcomer_is_refused() -> None:
+    clients = Clients(2)
+    callers = [Caller(), Caller()]
+    for caller in callers:
+        clients.opened(caller)
+        clients.busy(caller)
+    assert not clients.opened(Caller())
+    assert (clients.open, clients.refused) == (2, 1)
+    clients.ended(callers[0])
+    assert clients.opened(Caller())
+
+
+def test_one_that_has_ended_or_gave_way_is_counted_no_more_whatever_it_does() -> None:
+    clients = Clients(1)
+    first, second = Caller(), Caller()
+    clients.opened(first)
+    clients.opened(second)
+    clients.busy(first)
+    clients.idle(first)
+    clients.ended(first)
+    assert clients.open == 1
+    clients.ended(second)
+    clients.idle(second)
+    assert clients.open == 0
+
+
+def test_without_a_bound_there_is_no_end() -> None:
+    clients = Clients()
+    assert all(clients.opened(Caller()) for _ in range(10_000))
