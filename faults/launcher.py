@@ -50,9 +50,8 @@ class Hand:
         return time.time() + 0.01
 
     def tasks(self) -> dict[str, int]:
-        """The tasks of the loop by the first word of their names; those of the server count as one."""
-        names = (task.get_name().split()[0] for task in asyncio.all_tasks())
-        return Counter("unnamed" if name.startswith("Task-") else name for name in names)
+        """How many tasks the loop has, by the first word of their names, or by what runs in those without one."""
+        return Counter(name_of(task) for task in asyncio.all_tasks())
 
     def lateness(self) -> float:
         """How late the loop was at most since this was asked last, in seconds."""
@@ -64,6 +63,11 @@ class Hand:
             due = time.monotonic() + TICK_SECONDS
             await asyncio.sleep(TICK_SECONDS)
             self.late = max(self.late, time.monotonic() - due)
+
+
+def name_of(task: "asyncio.Task[Any]") -> str:
+    name = task.get_name().split()[0]
+    return getattr(task.get_coro(), "__qualname__", name) if name.startswith("Task-") else name
 
 
 def block_the_loop(seconds: float) -> None:

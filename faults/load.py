@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,7 @@ class Ended:
 
 
 NOTHING = Ended(0, False, 0.0, b"")
+"""No answer at all."""
 
 
 async def call(
@@ -113,20 +114,30 @@ class Steady:
             await asyncio.wait(tasks)
 
     async def ask(self, number: int) -> None:
+        """As any client: where a connection that was kept turns out to be closed, once more on a new one."""
         await asyncio.sleep(self.pause * number / self.callers)
+        wire = None
         while True:
-            with suppress(Broken, ConnectionError, TimeoutError):
-                async with Wire.to(self.switchboard.port, self.switchboard.key) as wire:
-                    await self.ask_on(wire)
-
-    async def ask_on(self, wire: Wire) -> None:
-        while True:
-            due = time.monotonic() + self.pause
-            ended = await call_on(wire, self.target)
+            began = time.monotonic()
+            ended = await self.ask_on(wire) if wire is not None else NOTHING
+            if ended.status == 0:
+                if wire is not None:
+                    wire.leave()
+                wire = await self.connected()
+                ended = await self.ask_on(wire)
+            ended.seconds = time.monotonic() - began
             self.ended.append(ended)
-            if not ended.whole:
-                return
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            await asyncio.sleep(max(0.0, began + self.pause - time.monotonic()))
+
+    async def connected(self) -> Wire:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.switchboard.port)
+        return Wire(reader, writer, self.switchboard.key)
+
+    async def ask_on(self, wire: Wire) -> Ended:
+        ended = await call_on(wire, self.target)
+        if not ended.whole:
+            wire.leave()
+        return ended
 
     def taken(self) -> list[Ended]:
         """What ended since this was asked last."""

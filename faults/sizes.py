@@ -90,7 +90,9 @@ async def upstream_sends_gigabytes(bench: Bench) -> None:
             grown = (switchboard.peak_bytes() - before) / MIB
             bench.ran()
             bench.figure(max(0.0, grown))
-            bench.remark(f"It was streamed at {taken / MIB / seconds:,.0f} MiB/s, here with both ends on the same cores.")
+            bench.remark(
+                f"It was streamed at {taken / MIB / seconds:,.0f} MiB/s, here with both ends on the same cores."
+            )
             bench.check(taken == STREAMED_BYTES, f"streamed: {taken} bytes of {STREAMED_BYTES} came")
             bench.check(grown * MIB < MOST_GROWTH, f"streamed: memory grew by {grown:.1f} MiB")
             await buffered(bench, switchboard, upstream, name)
@@ -275,8 +277,8 @@ async def one_bomb(
     assert best is not None
     bench.sample(*best[1])
     bench.figure(max(bench.finding.figure or 0.0, best[0]))
-    bench.check(best[0] < MOST_STALL_MS, f"{kind}: /healthz waited {best[0]:.0f} ms (p99 {percentile(best[1], 99):.0f})")
+    bench.check(
+        best[0] < MOST_STALL_MS, f"{kind}: /healthz waited {best[0]:.0f} ms (p99 {percentile(best[1], 99):.0f})"
+    )
     bench.check(grown * MIB <= MOST_BOMB_GROWTH, f"{kind}: memory grew by {grown:.1f} MiB")
     return grown
-
-

@@ -28,7 +28,11 @@ def create_app(settings: Settings | None = None) -> Quart:
 
     @app.while_serving
     async def serving() -> AsyncGenerator[None, None]:
-        async with open_services(settings, serves=True) as services, services.watchdog.running(), jobs.running(services):
+        async with (
+            open_services(settings, serves=True) as services,
+            services.watchdog.running(),
+            jobs.running(services),
+        ):
             opened.append(services)
             await welcome(services)
             settle_memory()

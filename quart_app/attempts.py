@@ -27,11 +27,7 @@ from quart_app.upload import Upload
 
 T = TypeVar("T")
 INSTANT_SECONDS = 0.001
-NONE_FOLLOWED = {
-    "circuit_open": "circuit_open",
-    "limit_wait": "told_to_wait_too_long",
-    "total_timeout": "time_spent",
-}
+NONE_FOLLOWED = {"circuit_open": "circuit_open", "limit_wait": "told_to_wait_too_long", "total_timeout": "time_spent"}
 """Why the attempt that was to follow never left, by how the call ended."""
 
 
@@ -79,8 +75,7 @@ class Attempts:
         self._insists = insists
         self._exchange = exchange or services.client.exchange
         self._limits = services.client.limits_of(target)
-        self._holds_place = False
-        self._first = True
+        self._holds_place, self._first = False, True
         self._timings: Timings | None = None
         self._told: Told | None = None
         self._next_reason: str | None = None
@@ -162,7 +157,12 @@ class Attempts:
             limits.breaker.check()
         limits.heed(self.target.policy)
         if not limits.take_now(most):
-            self.log.waited(*await limits.take(most, patient=self._patient))
+            began = time.perf_counter()
+            try:
+                self.log.waited(*await limits.take(most, patient=self._patient))
+            except BaseException:
+                self.log.waited(time.perf_counter() - began, "concurrency")
+                raise
         try:
             waited = await self.services.caps.enter(self._actor, patient=self._patient)
         except BaseException:
@@ -269,7 +269,7 @@ class Attempts:
         if self._upload is None or outgoing.body is None:
             return await self._exchange(target, outgoing, credential, timings, total_seconds=left)
         try:
-            async with self._upload.timeout:
+            async with self._upload:
                 return await self._exchange(target, outgoing, credential, timings, total_seconds=left)
         except TimeoutError:
             raise AttemptFailed("idle_timeout", f"The {self._upload.awaited} of the upload stood still.") from None

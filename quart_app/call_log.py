@@ -4,6 +4,7 @@ The one place where a record is made: nothing gets into it but through the redac
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from uuid_utils import uuid7
 from quart_app import records
 from quart_app.outbound import codings
 from quart_app.outbound.client import Answer, Outgoing
+from quart_app.outbound.marks import NAMED
 from quart_app.outbound.redact import Redactor, own_secrets
 from quart_app.outbound.target import Target
 from quart_app.outbound.timings import Timings
@@ -32,7 +34,10 @@ class Outcome:
 
 
 class CallLog:
-    """The record of one call in the making. `credential` is the one that its present attempt goes with."""
+    """The record of one call in the making. `credential` is the one that its present attempt goes with.
+
+    `is_exact`, once it has ended: the record holds the answer's body just as it came.
+    """
 
     def __init__(
         self, target: Target, outgoing: Outgoing, *, origin: str, actor: str, owner: str, replay_of: str | None
@@ -54,14 +59,23 @@ class CallLog:
             actor=actor,
             owner=owner,
             method=outgoing.method,
-            url=records.shown_url(self.redactor.url(str(outgoing.url)), target.credential.shown_query),
-            headers=[*self.redactor.headers(outgoing.headers), *target.marks],
+            url=self._url(),
+            headers=self._headers(target.marks),
         )
         self.record.call["replay_of"] = replay_of
+        self.is_exact = True
 
     @property
     def redactor(self) -> Redactor:
         return self.credential.redactor.also(self._own_secrets)
+
+    def _url(self) -> str:
+        """The URL as recorded, with the credential's parameter as it may be shown."""
+        return records.shown_url(self.redactor.url(str(self.outgoing.url)), self.credential.shown_query)
+
+    def _headers(self, shown: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The headers as recorded, with the credential's as they may be `shown`."""
+        return [*self.redactor.headers(self.outgoing.headers), *shown]
 
     def waited(self, seconds: float, what: str | None) -> None:
         """Time that went by before the next attempt, and what it was spent on."""
@@ -141,13 +155,15 @@ class CallLog:
             response = await self.readable(answer, received.content, received.cap, whole=kept_whole)
         self._end(outcome, answer, await self._clean_request(), response)
 
-    async def readable(self, answer: Answer, content: bytes, cap: int, *, whole: bool = True) -> tuple[bytes, bool]:
+    async def readable(
+        self, answer: Answer, content: bytes, cap: int, *, whole: bool = True, by_name: bool = True
+    ) -> tuple[bytes, bool]:
         """An answer's content in clear and without secrets, and whether that is all of it."""
         media_type, coding = content_headers(answer.headers)
         if coding and content:
             content, all_of_it = await codings.clear(content, coding, cap)
             whole = whole and all_of_it
-        return await self.redactor.clean(content, cut=not whole, media_type=media_type), whole
+        return await self.redactor.clean(content, cut=not whole, media_type=media_type if by_name else None), whole
 
     def _clean_request_at_once(self) -> bytes:
         media_type, _ = content_headers(self.outgoing.headers)
@@ -166,10 +182,13 @@ class CallLog:
         call = self.record.call
         if self._waited:
             self._settle_waits()
+        if self.credential is not self.target.credential:  # a token, of which only now is known what it looks like
+            call["url"] = self._url()
+            call["request_headers"] = records.as_json(self._headers(self.credential.shown))
         self._fill_request(request)
         if answer is not None:
             call["status"] = answer.status
-            call["response_headers"] = records.as_json(self.redactor.headers(answer.headers))
+            call["response_headers"] = records.as_json(self.redactor.headers(answer.headers, NAMED))
             if response is not None:
                 self._fill_response(answer, *response)
         call["state"], call["reason"], call["detail"] = outcome.state, outcome.reason, outcome.detail
@@ -191,6 +210,7 @@ class CallLog:
         call["response_media_type"], _ = content_headers(answer.headers)
         call["response_sha256"] = hashed = received.sha256()
         call["response_truncated"] = not whole
+        self.is_exact = whole and clean is received.content
         if clean:
             as_it_came = clean is received.content and received.whole
             call["response_body"] = self.record.keep(clean, hashed if as_it_came else None)

@@ -26,7 +26,8 @@ USER_AGENT = b"Switchboard/0.1"
 class Sent:
     """A call that ended: its flight, the answer's body as collected, and whether the record is on disk.
 
-    `clean` is the answer in clear and without secrets, and whether that is all of it, where the record holds less.
+    `clean` is the answer in clear and without the connection's secrets, and whether that is all of it, where the
+    record does not hold it as it came.
     """
 
     flight: Flight
@@ -89,8 +90,8 @@ async def send(
     except BaseException:
         flight.abandon()
         raise
-    cut = flight.record.call["response_truncated"] and flight.record.call["state"] == "done"
-    return Sent(flight, bytes(answer), durable, await flight.clean(bytes(answer)) if cut else None)
+    inexact = flight.record.call["state"] == "done" and not flight.log.is_exact
+    return Sent(flight, bytes(answer), durable, await flight.clean(bytes(answer)) if inexact else None)
 
 
 async def collect(flight: Flight, answer: bytearray, cap: int) -> bool:

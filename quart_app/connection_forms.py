@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from quart_app.outbound.auth import Auth, NoAuth, Scheme
+from quart_app.outbound.auth import Auth, NoAuth, OAuth2, Scheme
 from quart_app.outbound.egress import Egress, advice
 from quart_app.outbound.headers import HOP_BY_HOP, header_name, header_value, normal
 from quart_app.outbound.target import Policy
@@ -39,7 +39,10 @@ def egress_rule(url: str, info: ValidationInfo, *, allow_private: bool) -> tuple
     """The rule that a URL breaks, its host and its port. The validation's context is the Egress to go by, or KEPT."""
     egress = TABLE if info.context is None else info.context
     parts = urlsplit(url)
-    host, port = parse_base(url).host.strip("[]"), parts.port or {"http": 80, "https": 443}[parts.scheme]
+    host, port = (
+        parse_base(url.partition("?")[0]).host.strip("[]"),
+        parts.port or {"http": 80, "https": 443}[parts.scheme],
+    )
     rule = egress.target_rule(host, port, allow_private=allow_private) if isinstance(egress, Egress) else None
     return rule, host, port
 
@@ -78,6 +81,16 @@ class ConnectionForm(BaseModel):
     @classmethod
     def ignore_read_only(cls, given: Any) -> Any:
         return {k: v for k, v in given.items() if k not in READ_ONLY} if isinstance(given, dict) else given
+
+    @field_validator("auth")
+    @classmethod
+    def check_token_url(cls, auth: Scheme, info: ValidationInfo) -> Scheme:
+        """The token endpoint is dialled as well; a private address of it shows when it is."""
+        if isinstance(auth, OAuth2):
+            rule, host, port = egress_rule(auth.token_url, info, allow_private=True)
+            if rule:
+                raise denied(f"egress rule {rule}: this may not be reached; {advice(rule, host, port)}", "/token_url")
+        return auth
 
     @field_validator("policy")
     @classmethod

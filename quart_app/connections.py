@@ -189,6 +189,22 @@ def view(services: Services, row: Connection) -> dict[str, Any]:
     }
 
 
+async def show(services: Services, session: AsyncSession, name: str) -> dict[str, Any]:
+    """A connection with the tokens it has now, as its other secrets: a mark in a record can be held against them.
+
+    Raises NotFound.
+    """
+    row = await find(session, name)
+    shown, token = view(services, row), await session.get(Token, row.id)
+    for role in ("access_token", "refresh_token"):
+        column = f"sealed_{role}"
+        sealed = getattr(token, column, None)
+        if sealed is not None:
+            secret = services.vault.unseal(sealed, table="tokens", column=column, row=row.id)
+            shown["auth"][role] = {"set": True, "fingerprint": services.vault.fingerprint(secret)}
+    return shown
+
+
 async def delete(services: Services, name: str, *, actor: str = "cli") -> None:
     """Removes a connection with its secrets and tokens; its calls stay on record. Raises NotFound."""
     async with services.change() as session:

@@ -175,6 +175,9 @@ class Flight:
         return await self.services.recorder.write(self.record)
 
     async def clean(self, content: bytes) -> tuple[bytes, bool]:
-        """A collected answer as a caller of the API may see it, and whether that is all of it."""
+        """A collected answer as its caller may see it, and whether that is all of it.
+
+        Without the connection's secrets; what the API itself calls a token or a password stays, it is the caller's.
+        """
         assert self.answer is not None
-        return await self.log.readable(self.answer, content, self.services.settings.answer_bytes)
+        return await self.log.readable(self.answer, content, self.services.settings.answer_bytes, by_name=False)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from hypercorn.asyncio import run
+from hypercorn.asyncio import run as worker
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import AsyncioSingleTask
 
@@ -27,12 +27,12 @@ def limited(clients: Clients, most: int) -> Iterator[None]:
     Hypercorn has no place for this. Its worker makes a `TCPServer` of each connection that it accepts, by that name.
     """
     clients.most = most or min(MOST, descriptors() // SHARE)
-    before = run.TCPServer
-    run.TCPServer = partial(CountedServer, clients)  # type: ignore[assignment, misc]
+    names = vars(worker)
+    names["TCPServer"] = partial(CountedServer, clients)
     try:
         yield
     finally:
-        run.TCPServer = before  # type: ignore[misc]
+        names["TCPServer"] = TCPServer
 
 
 def descriptors() -> int:

@@ -2,13 +2,12 @@
 
 import hashlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
-from quart_app.outbound import codings
 from quart_app.outbound.marks import MARK, MARKED
 from quart_app.outbound.target import Target
 from quart_app.outbound.timings import Timings
@@ -52,7 +51,7 @@ def new_call(
     owner: str,
     method: str,
     url: str,
-    headers: list[tuple[str, str]],
+    headers: Sequence[tuple[str, str]],
 ) -> Record:
     """A record of a call that begins now; `url` and `headers` without secrets."""
     return Record(
@@ -151,11 +150,6 @@ def content_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str | None,
         elif len(name) == 16 and name.lower() == b"content-encoding":
             coding = value if coding is None else coding + b", " + value
     return media_type, coding
-
-
-def decoded(content: bytes, encoding: bytes, cap: int) -> tuple[bytes, bool]:
-    """A compressed copy in clear, at most `cap` bytes, and whether that is all of it; at once, for what is small."""
-    return codings.clear_at_once(content, encoding, cap)
 
 
 def shown_url(url: str, shown_query: str) -> str:

@@ -1,4 +1,4 @@
-"""The attempts of a call on real upstreams: what is sent again, what is waited for, where redirects go, who stops whom."""
+"""The attempts of a call on real upstreams: what is sent again and waited for, where redirects go, who stops whom."""
 
 import asyncio
 import time

@@ -1,7 +1,14 @@
 """The log of calls: one line for each that ended, with its id, in one write for a group, and nothing of its content."""
 
+import asyncio
 import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +21,7 @@ from quart_app.recorder import Record
 from quart_app.records import BLANK
 from quart_app.services import Services, listening
 from quart_app.settings import Settings
+from tests.served import Served, clean_environment, free_port
 from tests.upstream import Upstream
 from tests.web.conftest import Asker
 from tests.web.conftest import key_of as key_of
@@ -107,3 +115,71 @@ async def test_a_command_beside_the_server_logs_no_calls(
     listener.written([record()])
     listener.lost([record()])
     assert lines(capsys) == []
+
+
+CALLS = 600
+
+
+@contextmanager
+def writing_to(data: Path, stderr: int) -> Iterator[Served]:
+    """A server whose stderr is this file descriptor."""
+    served = Served(data, free_port(), data.with_suffix(".log"))
+    served.key = served.cli("key", "create", "test", "--scope=call", "--scope=read", "--scope=manage")
+    command = [*served.command, "--data", str(data), "--bind", f"127.0.0.1:{served.port}"]
+    served.process = subprocess.Popen(command, stderr=stderr, env=clean_environment())
+    try:
+        eventually(lambda: served.request("GET", "/readyz")[0] == 200)
+        yield served
+    finally:
+        assert served.stop() == 0
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    for _ in range(200):
+        with suppress(OSError):
+            if condition():
+                return
+        time.sleep(0.05)
+    raise AssertionError
+
+
+def send_batches(served: Served, base_url: str) -> None:
+    served.add_connection("api", base_url, policy={"attempts": 1, "concurrency": 64})
+    for _ in range(4):
+        calls = [{"connection": "api", "path": "/x"}] * CALLS
+        status, _ = served.request("POST", "/api/batches", {"calls": calls})
+        assert status == 200
+
+
+async def test_a_log_that_nobody_reads_stops_neither_calls_nor_the_server(tmp_path: Path, upstream: Upstream) -> None:
+    def work() -> bytes:
+        reader, writer = os.pipe()
+        try:
+            with writing_to(tmp_path / "data", writer) as served:
+                os.close(writer)
+                send_batches(served, upstream.url)  # some 700 KB of log, into a pipe that holds 64
+                assert served.request("GET", "/healthz")[0] == 200
+                seen = b""
+                while b"log_suppressed" not in seen:  # read at last: what was kept, and how much was not
+                    seen += os.read(reader, 65536)
+                return seen
+        finally:
+            os.close(reader)
+
+    seen = (await asyncio.to_thread(work)).decode()
+    events = [json.loads(line) for line in seen[seen.index('{"time') :].splitlines()[:-1] if line.startswith("{")]
+    assert 500 < len([event for event in events if event["event"] == "call"]) < 4 * CALLS
+
+
+async def test_a_log_whose_reader_has_gone_stops_neither_calls_nor_the_server(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    def work() -> None:
+        reader, writer = os.pipe()
+        with writing_to(tmp_path / "data", writer) as served:
+            os.close(writer)
+            os.close(reader)
+            send_batches(served, upstream.url)
+            assert served.request("GET", "/healthz")[0] == 200
+
+    await asyncio.to_thread(work)

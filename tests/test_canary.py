@@ -6,10 +6,12 @@ because it was asked for just that: a new key, a new link.
 
 import asyncio
 import base64
+import gzip
 import json
 import re
 import secrets
 import sqlite3
+import sys
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, suppress
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, quote_plus
 
+import brotli
 import pytest
 from aiohttp import ClientPayloadError, ClientSession, DummyCookieJar, web
 from click.testing import CliRunner
@@ -29,6 +32,11 @@ from tests.sandboxed import serving_sandbox
 from tests.served import Served
 from tests.upstream import Upstream, raw_upstream
 from tests.wire import Wire
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 OWN_PAGE = {"X-Requested-By": "switchboard", "Sec-Fetch-Site": "same-origin"}
 SPECIAL = "+/=&%?#~"
@@ -91,8 +99,17 @@ class Blabber:
         }
         status = int(request.query.get("status", "200"))
         blab = quote(request.headers.get("Authorization", "") + request.headers.get("X-Api-Key", ""), safe=":/+ &=")
+        if coding := request.query.get("coding"):
+            return self.coded(said, coding)
         headers = {"X-Echo": blab, "Location": f"/x?next={quote(heard, safe='')}", "WWW-Authenticate": f'X e="{blab}"'}
         return web.json_response(said, status=status, headers=headers)
+
+    def coded(self, said: dict[str, Any], coding: str) -> web.Response:
+        """The same in a coding, twice: at the beginning, and across the place where a record is cut."""
+        text = json.dumps(said).encode()
+        text += b"x" * (262_144 - len(text) * 3 // 2) + text
+        content = {"gzip": gzip.compress, "br": brotli.compress, "zstd": zstd.compress}[coding](text)
+        return web.Response(body=content, headers={"Content-Encoding": coding, "Content-Type": "application/json"})
 
     def token(self, form: dict[str, list[str]], heard: str) -> web.Response:
         self.issued += 1
@@ -180,6 +197,8 @@ class Ways:
         for page in (False, True):
             await self.ask("POST", "/api/calls", form | {"json": {"hoge": "val"}}, page=page)
         await self.ask("POST", "/api/batches", {"calls": [form, {"connection": name}, {"connection": "x"}]})
+        for coding in ("gzip", "br", "zstd"):
+            await self.ask("POST", "/api/calls", form | {"path": f"/items?coding={coding}"})
         await self.ask("POST", f"/api/connections/{name}/checks")
         listed = json.loads(await self.ask("GET", f"/api/calls?connection={name}&origin=api"))
         found: str = listed["items"][-1]["id"]
@@ -221,7 +240,15 @@ def files(data: Path) -> Iterator[tuple[str, bytes]]:
             with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
                 for encoding, content in database.execute("SELECT encoding, content FROM bodies"):
                     yield f"a body in {path.name}", zlib.decompress(content) if encoding == "deflate" else content
-                yield f"dump of {path.name}", "\n".join(database.iterdump()).encode()
+                yield f"dump of {path.name}", b"\n".join(cells(database))
+
+
+def cells(database: sqlite3.Connection) -> Iterator[bytes]:
+    """The value of every cell; the tables of the search's index are among them, it cannot be read itself."""
+    tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql NOT GLOB 'CREATE VIRTUAL TABLE*'"
+    for (table,) in database.execute(tables).fetchall():
+        for row in database.execute(f'SELECT * FROM "{table}"'):
+            yield from (cell if isinstance(cell, bytes) else str(cell).encode() for cell in row)
 
 
 @pytest.fixture

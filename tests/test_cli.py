@@ -22,6 +22,7 @@ import pytest
 from click.testing import CliRunner
 
 from quart_app.cli import main
+from tests.outbound.certificates import issued
 from tests.served import SWITCHBOARD, Served, clean_environment
 
 SECRET = "very-secret-password"
@@ -350,3 +351,45 @@ def test_every_command_says_what_it_does() -> None:
 def test_version_is_the_packages() -> None:
     done = CliRunner().invoke(main, ["--version"])
     assert (done.exit_code, bool(re.search(r"\d+\.\d+\.\d+", done.stdout))) == (0, True)
+
+
+def test_tls_and_a_proxy_are_given_by_files_and_shown_without_their_secrets(alone: Shell, tmp_path: Path) -> None:
+    pair = issued("client.example")
+    (tmp_path / "cert.pem").write_text(pair.certificate)
+    (tmp_path / "key.pem").write_text(pair.key)
+    tls = [f"--tls=certificate=@{tmp_path}/cert.pem", f"--tls=key=@{tmp_path}/key.pem", "--tls=verify=false"]
+    proxy = ["--proxy=url=http://proxy.example.com:3128", "--proxy=username=me", f"--proxy=password={SECRET}"]
+    alone.says("connection", "add", "orders", "https://api.example.com", *tls, *proxy)
+    shown = json.loads(text := alone.says("connection", "show", "orders"))
+    assert (shown["tls"]["verify"], shown["tls"]["key"].keys()) == (False, {"set", "fingerprint"})
+    assert shown["proxy"] | {"password": None} == {
+        "url": "http://proxy.example.com:3128", "username": "me", "password": None,
+    }  # fmt: skip
+    assert SECRET not in text
+    assert "PRIVATE" not in text
+    wrong = alone.refuses("connection", "add", "b", "https://api.example.com", tls[0])
+    assert "/tls/key: is missing" in wrong
+
+
+def test_the_audit_is_listed_and_checked(shell: Shell) -> None:
+    shell.says("key", "create", "audited")
+    shell.says("account", "create", "audited")
+    listed = shell.says("audit").splitlines()
+    assert listed[0].split() == ["number", "at", "actor", "action", "subject", "detail"]
+    assert [line.split()[3] for line in listed[1:4]] == ["link_created", "account_created", "key_created"]
+    assert json.loads(shell.says("audit", "--json", "--limit=1"))["action"] == "link_created"
+    assert re.match(r"All \d+ entries hold\. The last one's hash is [0-9a-f]{64}\.", shell.says("audit", "--verify"))
+
+
+def test_an_audit_that_was_changed_is_told_with_the_first_entry_that_does_not_fit(alone: Shell) -> None:
+    assert alone.says("audit", "--verify") == "The audit is empty.\n"
+    for number in range(3):
+        alone.says("key", "create", f"key-{number}")
+    with closing(sqlite3.connect(alone.data / "switchboard.db")) as database, database:
+        database.execute("UPDATE audit_entries SET subject = 'other' WHERE number = 2")
+    assert "entry 2 does not follow from entry 1" in alone.refuses("audit", "--verify")
+
+
+def test_an_entry_of_egress_allow_that_is_none_is_told(alone: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWITCHBOARD_EGRESS_ALLOW", "10.0.0.0/8, 0.0.0.0/0")
+    assert "egress_allow: 0.0.0.0/0 is wider than the rule" in alone.refuses("connection", "list")

@@ -32,6 +32,14 @@ def test_a_base_url_is_held_against_the_egress_of_the_settings(base_url: str) ->
     assert form(allowed, base_url=base_url).base_url == base_url
 
 
+def test_a_token_endpoint_is_held_against_it_as_well() -> None:
+    auth = {"scheme": "oauth2", "grant": "client_credentials", "client_id": "me"}
+    with pytest.raises(ValidationError, match="egress rule link_local") as raised:
+        form(auth=auth | {"token_url": "http://169.254.169.254/token?a=b"})
+    assert raised.value.errors()[0]["ctx"]["within"] == "/token_url"
+    form(auth=auth | {"token_url": "https://login.example.com/token?a=b"})
+
+
 def test_a_connection_that_is_kept_is_loaded_also_when_it_would_not_be_taken_any_more() -> None:
     assert form(KEPT, base_url="http://db.example.com:6379").base_url == "http://db.example.com:6379"
 

@@ -1,18 +1,23 @@
 """Connections: what is taken, what is shown, what is kept when parts change."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 from sqlalchemy import select
 
-from quart_app import connections
+from quart_app import connections, tokens
 from quart_app.connection_forms import NAME_PATTERN, ConnectionForm
 from quart_app.errors import AppError, NotFound
 from quart_app.models import Base, Connection, Token
 from quart_app.outbound.auth import Bearer, OAuth2
 from quart_app.outbound.target import Policy
+from quart_app.outbound.ways import SHARED
 from quart_app.services import Services
+from tests.outbound.certificates import issued, server_context
+from tests.outbound.proxies import proxy
+from tests.outbound.upstreams import raw
 
 BASE = "https://api.example.com/v1"
 OAUTH = {
@@ -311,6 +316,74 @@ async def test_pages_go_from_the_newest_to_the_oldest(services: Services) -> Non
         while page := await connections.page(session, limit=2, after=found[-1].id if found else None):
             found += page
     assert [row.name for row in found] == ["c4", "c3", "c2", "c1", "c0"]
+
+
+# --- ways out ----------------------------------------------------------------------------------------------------
+
+PAIR = issued("client.example")
+WAY: dict[str, Any] = {
+    "tls": {"verify": True, "ca": PAIR.certificate, "certificate": PAIR.certificate, "key": PAIR.key},
+    "proxy": {"url": "http://proxy.example.com:3128", "username": "me", "password": "planted-proxy-password"},
+}
+
+
+async def test_tls_and_proxy_are_kept_sealed_shown_by_fingerprint_and_ready_to_use(services: Services) -> None:
+    await connections.create(services, form(**WAY))
+    view = await shown(services)
+    prints = {
+        "tls": services.vault.fingerprint(PAIR.key),
+        "proxy": services.vault.fingerprint("planted-proxy-password"),
+    }
+    assert view["tls"] == WAY["tls"] | {"key": {"set": True, "fingerprint": prints["tls"]}}
+    assert view["proxy"] == WAY["proxy"] | {"password": {"set": True, "fingerprint": prints["proxy"]}}
+    assert view["auth"] == {"scheme": "none"}
+    held: list[Any] = []
+    async with services.db.session() as session:
+        for table in Base.metadata.sorted_tables:
+            held += list(await session.execute(select(table)))
+    target = await connections.load(services, "orders")
+    assert "planted" not in str(view) + str(held) + repr(target)
+    assert "PRIVATE KEY" not in str(view) + str(held) + repr(target.way)
+    assert (target.way.tls.key, target.way.proxy and target.way.proxy.password) == (PAIR.key, "planted-proxy-password")
+
+
+async def test_a_view_with_tls_and_proxy_can_be_sent_back_and_keeps_the_way(services: Services) -> None:
+    await connections.create(services, form(**WAY))
+    before, pool = await shown(services), (await connections.load(services, "orders")).way.pool
+    await connections.update(services, "orders", {"tls": before["tls"], "proxy": before["proxy"]})
+    assert await shown(services) | {"updated_at": None} == before | {"updated_at": None}
+    assert (await connections.load(services, "orders")).way.pool == pool
+    await connections.update(services, "orders", {"tls": {"verify": False}})
+    target = await connections.load(services, "orders")
+    assert (target.way.tls.verify, target.way.tls.key) == (False, PAIR.key)
+    assert target.way.pool != pool
+    await connections.update(
+        services, "orders", {"proxy": None, "tls": {"certificate": None, "ca": None, "verify": True}}
+    )
+    assert (await connections.load(services, "orders")).way is SHARED[False]
+    assert (await shown(services))["proxy"] is None
+
+
+async def test_a_token_is_fetched_over_the_connections_own_way(services: Services, tmp_path: Path) -> None:
+    """A provider that wants a client certificate (RFC 8705), reached through the connection's proxy."""
+    authority = issued("authority.example")
+    client = issued("client.example", authority)
+    server = issued("127.0.0.1", authority).file(tmp_path, "server")
+    answer = b'{"access_token": "first", "token_type": "Bearer", "expires_in": 3600}'
+    reply = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(answer), answer)
+    context = server_context(server, wants_from=authority.certificate)
+    async with raw(reply, tls=context) as provider, proxy() as between:
+        auth = OAUTH | {"token_url": f"{provider.url}/token"}
+        tls = {"ca": authority.certificate, "certificate": client.certificate, "key": client.key}
+        policy = {"allow_private": True}
+        await connections.create(
+            services, form(base_url=provider.url, auth=auth, tls=tls, proxy={"url": between.url}, policy=policy)
+        )
+        target = await connections.load(services, "orders")
+        credential = await tokens.ensure_valid(services, target)
+    assert credential.headers == ((b"authorization", b"Bearer first"),)
+    assert [head.split(b" ")[0] for head in between.heads] == [b"CONNECT"]
+    assert b"via: 1.1 sb-" in provider.heads[0]
 
 
 def test_the_pattern_of_names_is_that_of_the_api() -> None:

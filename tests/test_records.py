@@ -1,6 +1,5 @@
 """What goes on record: copies with a cap, content in clear, rows that fit the tables."""
 
-import gzip
 import hashlib
 import time
 
@@ -12,7 +11,7 @@ from quart_app.models import Attempt, Call
 from quart_app.outbound.marks import MARK
 from quart_app.outbound.timings import Timings
 from quart_app.recorder import Record
-from quart_app.records import Copy, add_attempt, content_headers, decoded, new_call, shown_url
+from quart_app.records import Copy, add_attempt, content_headers, new_call, shown_url
 from tests.outbound.targets import target
 
 TEXT = b"The quick brown fox jumps over the lazy dog. " * 50
@@ -88,12 +87,6 @@ def test_a_copy_of_one_piece_is_that_piece() -> None:
     single = Copy(1000)
     single.add(piece)
     assert single.content is piece
-
-
-def test_a_coded_copy_is_kept_in_clear_or_not_at_all() -> None:
-    assert decoded(gzip.compress(TEXT), b"gzip", 10_000) == (TEXT, True)
-    assert decoded(gzip.compress(TEXT), b"gzip", 10) == (TEXT[:10], False)
-    assert decoded(gzip.compress(TEXT), b"compress", 10_000) == (b"", False)
 
 
 @pytest.mark.parametrize(

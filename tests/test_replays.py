@@ -9,7 +9,7 @@ from quart_app.errors import AppError
 from quart_app.models import Call
 from quart_app.outbound.target import Target
 from quart_app.replays import has_marks, own_url, recorded_form
-from tests.outbound.targets import target
+from tests.outbound.targets import scheme, target
 
 BASE = "http://127.0.0.1:9/v1"
 LIVE = {"value": "new/key 1", "client_secret": "swordfish"}
@@ -23,7 +23,7 @@ def row(**more: Any) -> Call:
 
 
 def to(**auth: Any) -> Target:
-    return target(BASE, **({"auth": auth} if auth else {}))
+    return target(BASE, scheme(**auth)) if auth else target(BASE)
 
 
 def body_of(form: dict[str, Any]) -> bytes:

@@ -1,7 +1,10 @@
 """The full-text search (SQLite): what is found by which words, together with filters, page by page."""
 
 import gzip
+import sqlite3
 import time
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +12,7 @@ from sqlalchemy import select, text
 
 from quart_app import history
 from quart_app.errors import AppError, Invalid
+from quart_app.files import copy_sqlite
 from quart_app.instants import instant
 from quart_app.models import Call
 from quart_app.recorder import Record
@@ -41,6 +45,7 @@ def calls() -> dict[str, Record]:
         "late": with_body(b"x " * 40_000 + b"beyond", "text/plain"),
         "umlaut": with_body("Größe und Maß".encode(), "text/plain"),
         "failed": record(state="failed", reason="connect_timeout", detail="No answer within 10 s.", status=None),
+        "bodiless": record(response_media_type="text/plain", response_body="000000-gone", response_size=9),
         "broken": with_body(gzip.compress(b"nothing"), "text/plain"),
     }
 
@@ -187,7 +192,7 @@ async def test_volumes_are_searched_from_the_newest_down(services: Services) -> 
 
 
 async def test_a_search_that_takes_too_long_is_given_up(services: Services) -> None:
-    await put(services, *(with_body(LONG_TEXT.encode(), "text/plain") for _ in range(1500)))
+    await put(services, *(with_body(LONG_TEXT.encode() * 20, "text/plain") for _ in range(1500)))
     await index(services)
     async with services.db.session() as session:
         with pytest.raises(AppError) as raised:
@@ -196,6 +201,17 @@ async def test_a_search_that_takes_too_long_is_given_up(services: Services) -> N
     began = time.monotonic()
     assert len(await found(services, q="filler7")) == 50
     assert time.monotonic() - began < 2
+
+
+async def test_a_backup_can_be_searched(services: Services, tmp_path: Path) -> None:
+    (id_,) = await put(services, record(url="http://h/quince"))
+    await index(services)
+    assert services.db.path
+    copy_sqlite(services.db.path, tmp_path / "copy.db")
+    with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+        query = "SELECT id FROM call_search_0 AS s JOIN calls ON number = s.rowid WHERE call_search_0 MATCH 'quince'"
+        assert copy.execute(query).fetchall() == [(id_,)]
+        copy.execute("INSERT INTO call_search_0 (call_search_0) VALUES ('integrity-check')")
 
 
 def test_a_word_is_divided_where_fts5_divides_it(database_url: str) -> None:

@@ -23,6 +23,8 @@ def connection() -> None:
 @click.option("--auth", multiple=True, metavar="FIELD=VALUE", help="A field of the scheme; @FILE reads it, - asks.")
 @click.option("--header", multiple=True, metavar="'NAME: VALUE'", help="Sent with every call.")
 @click.option("--policy", multiple=True, metavar="FIELD=JSON", help="Such as concurrency=64.")
+@click.option("--tls", multiple=True, metavar="FIELD=VALUE", help="ca, certificate, key as @FILE; verify=false.")
+@click.option("--proxy", multiple=True, metavar="FIELD=VALUE", help="url, username, password of an outbound proxy.")
 @click.option("--allow-private", is_flag=True, help="It is on a loopback or private address.")
 @settings_options(*STORE)
 def add(
@@ -32,6 +34,8 @@ def add(
     auth: tuple[str, ...],
     header: tuple[str, ...],
     policy: tuple[str, ...],
+    tls: tuple[str, ...],
+    proxy: tuple[str, ...],
     allow_private: bool,
     **options: str | None,
 ) -> None:
@@ -45,6 +49,10 @@ def add(
         "auth": {"scheme": scheme} | {field: secret(field, value) for field, value in pairs(auth, "=")},
         "headers": dict(pairs(header, ":")),
         "policy": rules,
+        "tls": {
+            field: as_json(value) if field == "verify" else secret(field, value) for field, value in pairs(tls, "=")
+        },
+        "proxy": {field: secret(field, value) for field, value in pairs(proxy, "=")} or None,
     }
 
     async def work() -> None:

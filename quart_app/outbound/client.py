@@ -150,35 +150,38 @@ class Client:
         upgrades: bool = False,
     ) -> Answer:
         """The same for a URL that is whole already, such as a token endpoint. Raises AttemptFailed."""
-        policy = target.policy
+        policy, way = target.policy, target.way
         current.set(timings)
         if self._via:
-            headers.add("Via", self._via)
+            headers.add("via", self._via)  # as callers spell it: the library would let another spelling replace theirs
+        if way.proxy_headers and url.scheme == "http":  # https has a CONNECT of its own to tell it in
+            headers.update(way.proxy_headers)
         timeout = timeout_of(total_seconds, policy.connect_seconds, policy.first_byte_seconds)
         try:
-            if target.way.proxy_headers and url.scheme == "http":  # https has a CONNECT of its own to tell it in
-                headers.update(target.way.proxy_headers)
-            session = self._sessions.held(target.way) or await self._sessions.open(target.way)
+            session = self._sessions.held(way) or await self._sessions.open(way)
             response = await session.request(
                 method,
                 url,
                 headers=headers,
                 data=body,
                 allow_redirects=False,
-                proxy_headers=target.way.proxy_headers,
+                proxy_headers=way.proxy_headers,
                 timeout=timeout,
             )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            denied = denied_in(error)
-            if denied is not None:
-                self.on_denied(target, denied)
-            raise explain(error, answering=False, timings=timings, host=url.host or "") from None
+            raise self._explained(error, target, url, timings) from None
         timings.answered = time.perf_counter()
         assert isinstance(response, PeerResponse)
-        if response.status == 407 and target.way.proxy is not None and url.scheme == "http":
+        if response.status == 407 and way.proxy is not None and url.scheme == "http":
             response.close()
             raise proxy_refused(407)
         return checked(response, timings, policy.idle_seconds, upgrades=upgrades)
+
+    def _explained(self, error: Exception, target: Target, url: URL, timings: Timings) -> AttemptFailed:
+        denied = denied_in(error)
+        if denied is not None:
+            self.on_denied(target, denied)
+        return explain(error, answering=False, timings=timings, host=url.host or "")
 
     async def close(self) -> None:
         await self._sessions.close()

@@ -25,7 +25,7 @@ def explain(error: BaseException, *, answering: bool, timings: Timings | None = 
         fault = tls_fault(error, timings, host)
         if fault is not None:
             return AttemptFailed("tls_failed", fault)
-        if isinstance(error, TimeoutError) and timings.dns_started and not timings.dns_ended:
+        if isinstance(error, aiohttp.ConnectionTimeoutError) and timings.dns_started and not timings.dns_ended:
             return AttemptFailed("dns_failed", "The upstream's host name did not resolve within the connect time.")
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return proxy_refused(error.status)

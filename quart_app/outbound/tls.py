@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import aiohttp
 from cryptography import x509
 
 from quart_app.outbound.timings import Timings, current
@@ -128,8 +129,10 @@ def tls_fault(error: BaseException, timings: Timings, host: str) -> str | None:
         return REASONS.get(fault.reason or "", "The TLS handshake with the upstream failed.")
     if timings.tls_started is None or timings.connected is not None:
         return None
-    if isinstance(error, TimeoutError):
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
         return "The upstream did not end the TLS handshake within the connect time."
+    if isinstance(error, TimeoutError):  # the call's total time, which has a reason of its own
+        return None
     return "The upstream broke off the TLS handshake; it may want a client certificate, or other TLS settings."
 
 

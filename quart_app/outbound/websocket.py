@@ -199,13 +199,18 @@ class Socket:
                     await self._writer.send_frame(b"", aiohttp.WSMsgType.PING)
 
     async def close(self, code: int, reason: str = "") -> None:
-        """Says so, in answer to a closing frame or first, and gives the upstream a moment to end the connection."""
+        """Says so, in answer to a closing frame or first, and gives the upstream a moment to end the connection.
+
+        What it still sends meanwhile is dropped, up to the size of a message.
+        """
+        left = MOST_MESSAGE_BYTES
         said = reason.encode()[:MOST_REASON_BYTES].decode(errors="ignore").encode()
         with suppress(TimeoutError, aiohttp.EofStream, aiohttp.WebSocketError, aiohttp.ClientError, OSError):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._writer.close(code_to_send(code), said)
-                while True:
-                    await self._queue.read()
+                while left > 0:
+                    kind, content, _ = await self._queue.read()
+                    left -= 0 if kind is aiohttp.WSMsgType.CLOSE else len(content)
 
 
 def broken_off() -> AttemptFailed:

@@ -107,8 +107,8 @@ def admit(rule: Rule, who: Who | None, headers: Mapping[str, str], settings: Set
 
 def is_local(peer: str, headers: Mapping[str, str], settings: Settings) -> bool:
     """Whether a program on this machine asks by itself: from loopback, and no proxy in front by settings or request."""
-    proxied = settings.behind_proxy or settings.public_url or settings.hosts or any(map(headers.__contains__, FORWARDED))
-    return not proxied and peer.startswith(LOOPBACK)
+    reachable = settings.behind_proxy or settings.public_url or settings.hosts
+    return peer.startswith(LOOPBACK) and not reachable and not any(name in headers for name in FORWARDED)
 
 
 def check_origin(headers: Mapping[str, str], settings: Settings, *, socket: bool = False) -> None:

@@ -1,7 +1,7 @@
 """The caller's side of a WebSocket: the answer to its handshake, its messages whole, and how it closed.
 
-Under Hypercorn this listens on the server's own protocol object as well, for what ASGI does not say: the caller's closing
-code. There too each piece of a message is handed on by itself, so that a caller that does not end one fills no memory.
+Under Hypercorn this listens on the server's own protocol object as well, for what ASGI does not say: the caller's
+closing code. There too each piece of a message is handed on by itself, so that one without an end fills no memory.
 """
 
 import asyncio
@@ -131,7 +131,8 @@ class Frames:
             if size > MOST_MESSAGE_BYTES:
                 raise MessageTooLarge
             if self._listener is None or self._listener.ends.popleft():
-                return pieces[0] if len(pieces) == 1 else type(pieces[0])().join(pieces)
+                whole: str | bytes = pieces[0] if len(pieces) == 1 else type(pieces[0])().join(pieces)
+                return whole
 
     def _left(self, message: Any) -> Close:
         self._gone = True

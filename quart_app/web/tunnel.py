@@ -27,7 +27,7 @@ GOING_AWAY, AGAINST_RULES, TOO_LARGE, FAULT = 1001, 1008, 1009, 1011
 Side = Literal["caller", "upstream", "switchboard"]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Ending(Exception):
     """How a tunnel closed: by whom, with which code and words, and what its record says of it."""
 
@@ -125,9 +125,9 @@ class Tunnel:
         """The caller's messages to the upstream; once it takes no more, `_down` hears why."""
         try:
             while not isinstance(message := await self._caller.receive(), Close):
+                await self._upstream.send(message)
                 self.sent += 1
                 self.bytes_sent += size(message)
-                await self._upstream.send(message)
         except AttemptFailed:
             return
         except CallerGone:

@@ -179,4 +179,4 @@ async def test_every_request_names_this_app_on_its_way() -> None:
     async with raw(keep_answering) as upstream:
         assert await fetch(client, target(upstream.url)) == (200, b"hi")
     await client.close()
-    assert b"\r\nVia: 1.1 sb-0123\r\n" in upstream.heads[0]
+    assert b"\r\nvia: 1.1 sb-0123\r\n" in upstream.heads[0]

@@ -192,3 +192,10 @@ async def test_a_context_is_made_once_and_only_when_it_is_needed(engine: Client)
     contexts = await asyncio.gather(*(lazy.get() for _ in range(10)))
     assert made == [contexts[0]]
     assert set(map(id, contexts)) == {id(made[0])}
+
+
+async def test_the_total_time_that_ends_in_a_handshake_keeps_its_own_reason(engine: Client) -> None:
+    async with raw(keep_answering) as upstream:
+        with pytest.raises(AttemptFailed) as raised:
+            await exchange(engine, target(upstream.url.replace("http:", "https:")), total_seconds=0.1)
+    assert raised.value.reason == "total_timeout"

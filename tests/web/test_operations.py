@@ -1,6 +1,8 @@
 """Alive and ready: told to anyone who asks, with the reasons when it is not."""
 
 import asyncio
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from quart_app import create_app
 from quart_app.services import Services
 from quart_app.settings import load_settings
+from quart_app.watchdog import KEPT_SECONDS, TICK_SECONDS, UNWELL_SECONDS
 from quart_app.web.shapes import Health
 from tests.postgres import PostgresServer
 from tests.web.conftest import Asker
@@ -74,3 +77,15 @@ async def test_a_draining_server_takes_no_new_call_by_the_proxy_and_no_listener(
         answer = await program.get(path)
         assert answer.status_code == 503
         assert (await answer.get_json())["code"] == "draining"
+
+
+async def test_a_loop_that_stood_still_is_said_for_a_while(nobody: Asker, running: Services) -> None:
+    await asyncio.sleep(TICK_SECONDS)
+    time.sleep(UNWELL_SECONDS + 2 * TICK_SECONDS)  # noqa: ASYNC251 - this is the fault
+    await asyncio.sleep(TICK_SECONDS)
+    status, told = await health(nobody, "/healthz")
+    assert (status, told.status) == (503, "failing")
+    assert re.fullmatch(r"loop: it stood still for \d\.\d s in the last 10 s", told.reasons[0])
+    assert (await health(nobody, "/readyz"))[0] == 200
+    running.watchdog._late[0] = (time.monotonic() - KEPT_SECONDS - 1, 3.0)
+    assert (await health(nobody, "/healthz"))[0] == 200

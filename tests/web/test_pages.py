@@ -1,19 +1,23 @@
 """The pages: what a browser may run and keep, and that everything they name is there."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from quart import Quart
 
 from quart_app import accounts
+from quart_app.errors import REASONS
 from quart_app.services import Services
 from quart_app.web.pages import STATIC, static_prefix
+from quart_app.web.shapes import NextReason, WaitReason
 from tests.web.conftest import Asker, problem_in
 
 TEMPLATES = STATIC.parent / "templates"
-PAGES = ("/connections", "/send", "/history", "/history/01900000-0000-7000-8000-000000000000")
+CALL = "/history/01900000-0000-7000-8000-000000000000"
+PAGES = ("/connections", "/connections/orders", "/send", "/history", CALL, f"{CALL}/diffs/{CALL.rpartition('/')[2]}")
 OPEN_PAGES = ("/sign-in", "/docs")
 NAMED = re.compile(r'(?:src|href)="([^"#]+)"')
 IMPORTED = re.compile(r'(?:from|import)\s*\(?\s*"(\.[^"]+)"')
@@ -90,6 +94,23 @@ def resolved(folder: str, module: str) -> str:
         elif part != ".":
             parts.append(part)
     return "/".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("script", "codes"),
+    [("reasons", REASONS), ("waits", get_args(WaitReason)), ("next_reasons", get_args(NextReason))],
+)
+def test_every_reason_of_the_api_is_explained_to_people(script: str, codes: Iterable[str]) -> None:
+    text = (STATIC / "js" / "components" / f"{script}.js").read_text()
+    assert [code for code in codes if not re.search(rf"^  {code}: \[?\"?", text, re.MULTILINE)] == []
+
+
+def test_every_field_that_a_page_leads_to_is_in_the_connections_form() -> None:
+    form = (TEMPLATES / "connection_form.html").read_text()
+    scripts = [path.read_text() for path in STATIC.rglob("*.js")]
+    named = {field for text in scripts for field in re.findall(r'"(/(?:policy|tls|auth|proxy)/\w+|/base_url)"', text)}
+    assert len(named) > 10
+    assert [field for field in named if f'"{field}"' not in form] == []
 
 
 async def test_every_script_and_style_of_ours_has_the_type_a_browser_insists_on(nobody: Asker) -> None:

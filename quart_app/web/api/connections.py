@@ -35,7 +35,7 @@ async def post_connection(services: Services, who: Who, form: ConnectionForm) ->
 
 async def get_connection(services: Services, session: AsyncSession, name: str) -> Response:
     """Show a connection."""
-    return answer(connections.view(services, await connections.find(session, name)))
+    return answer(await connections.show(services, session, name))
 
 
 async def patch_connection(services: Services, who: Who, form: ConnectionChange, name: str) -> Response:

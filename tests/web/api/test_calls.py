@@ -379,7 +379,8 @@ async def test_a_replay_puts_the_live_secret_where_the_old_one_was(program: Aske
     key = {"scheme": "api_key", "name": "X-Api-Key"}
     await add(program, "orders", upstream.url, auth=key | {"value": KEY})
     await add(program, "others", upstream.url, auth=key | {"value": KEY})
-    first = await send(program, method="POST", path=f"/{KEY}?a=b", headers={"X-Note": f"it is {KEY}"}, json={"key": KEY})
+    note = {"X-Note": f"it is {KEY}"}
+    first = await send(program, method="POST", path=f"/{KEY}?a=b", headers=note, json={"key": KEY})
     form = await send(program, method="POST", form={"key": f"{KEY}&"})
     assert KEY not in str(first)
     new = 'new/key "2+'

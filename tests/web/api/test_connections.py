@@ -356,6 +356,24 @@ async def test_a_token_is_refreshed_and_many_who_ask_join_one_refresh(
     assert again["expires_at"] >= contents[0]["expires_at"]
 
 
+async def test_the_fingerprint_of_the_token_in_use_tells_the_marks_of_today_from_those_of_yesterday(
+    program: Asker, upstream: Upstream
+) -> None:
+    await with_token(program, upstream)
+
+    async def mark_and_live() -> tuple[str, str]:
+        call = await (await program.post("/api/calls", json={"connection": "orders", "path": "/"})).get_json()
+        shown = await (await program.get("/api/connections/orders")).get_json()
+        mark = next(value for name, value in call["request"]["headers"] if name == "authorization")
+        return mark, f"Bearer [redacted:access_token:{shown['auth']['access_token']['fingerprint']}]"
+
+    before, live = await mark_and_live()
+    assert before == live
+    await program.post("/api/connections/orders/token-refreshes")
+    after, live = await mark_and_live()
+    assert after == live != before
+
+
 async def test_a_refresh_of_nothing_says_so(program: Asker) -> None:
     await made(program)
     await problem_in(await program.post("/api/connections/orders/token-refreshes"), 409, "no_token")

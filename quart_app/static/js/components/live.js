@@ -5,7 +5,7 @@ import { plural } from "../format.js"
 
 const EVERY = 200
 
-/** `arrived` gets calls in bundles; `opened` runs each time the line comes up. */
+/** `arrived` gets calls in bundles; `opened` runs each time the line comes up, and then the page is live. */
 export function startLive({ arrived, opened }) {
   const held = new Map()
   let paused = false
@@ -28,7 +28,7 @@ export function startLive({ arrived, opened }) {
   enable("pause", pause)
   byId("waiting").addEventListener("click", pause)
   listen({ call: (call) => { held.set(call.id, call); timer ??= setTimeout(flush, EVERY) } }, {
-    opened: () => { if (!paused) say("live"); opened() },
+    opened: async () => { await opened(); if (!paused) say("live") },
     lost: () => say("lost"),
   })
 }

@@ -9,6 +9,7 @@ const FOLLOWED = {
 const ENDED = {
   attempts_spent: ["It was not tried again: the connection’s number of attempts was used up.", ["/policy/attempts", "Change the number of attempts"]],
   budget_spent: ["It was not tried again: at most a fifth of a connection’s calls are retries, so that an API in trouble does not get more trouble. That share was used up."],
+  circuit_open: ["It was not tried again: by then most calls of the connection had failed, so its API is left in peace for half a minute."],
   method_unsafe: ["It was not tried again: a request of this method may have been acted on, and sending it twice could do the thing twice. With an idempotency key it is tried again; or allow it for the connection, if its API bears it.", ["/policy/retry_unsafe", "Allow retries of all methods"]],
   body_gone: ["It was not sent again: the body was streamed through and not kept, so it cannot be sent twice."],
   told_to_wait_too_long: ["It was not tried again: the API said to wait longer than a call may wait."],

@@ -23,9 +23,8 @@ export function pieces(text) {
   return found
 }
 
-/** The fingerprints of a connection's own secrets as the API shows them: Map of role to fingerprint. Of a refresh token it shows
- *  the one that was given at first, which may be spent: it tells nothing of the one in use. */
-export function fingerprintsIn({ auth: { refresh_token, ...auth } = {}, tls, proxy }) {
+/** The fingerprints of a connection's own secrets as the API shows them: Map of role to fingerprint. */
+export function fingerprintsIn({ auth = {}, tls, proxy }) {
   const shown = { ...auth, key: tls?.key, proxy_password: proxy?.password }
   return new Map(Object.entries(shown).filter(([, value]) => value?.set).map(([role, { fingerprint }]) => [role, fingerprint]))
 }
