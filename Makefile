@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check format bench bench-history picture seed-failure clean
+.PHONY: help demo serve test check format bench bench-trouble bench-history picture seed-failure clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -28,6 +28,9 @@ format: .venv/installed  ## format the code
 
 bench: .venv/installed  ## measure side by side with what it replaces; writes docs/benchmarks.md (needs nginx and wrk)
 	$(BIN)/python benchmarks/run.py
+
+bench-trouble: .venv/installed  ## measure storms, a neighbour that hangs, bombs of a gigabyte
+	$(BIN)/python benchmarks/trouble.py
 
 bench-history: .venv/installed  ## measure on a history of ten million calls: 30 GB for half an hour (needs nginx and wrk)
 	$(BIN)/python benchmarks/history.py

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import load
 import report
+import sections
 import upstream
 import venvs
 from figures import Batch, Figures, Load, Row, middle
 from lineup import LINEUP, Server, Subject
 from process import BenchmarkError, end_on_sigterm, need, raise_open_files, scratch_folder
 
-PAGE = venvs.ROOT / "docs" / "benchmarks.md"
 CALLERS = 64
 PATIENT_CALLERS = 1000
 BATCH_SIZES = (100, 1000)
@@ -57,9 +57,8 @@ def main() -> int:
     text = report.page(figures, conditions(plan), [(subject.letter, subject.title) for subject in LINEUP])
     print(text)
     if not options.quick and options.only is None:
-        PAGE.parent.mkdir(exist_ok=True)
-        PAGE.write_text(text, encoding="utf-8")
-        say(f"written to {PAGE.relative_to(venvs.ROOT)}")
+        sections.write("side by side", text)
+        say("written to docs/benchmarks.md")
     return 0 if report.is_clean(figures) else 1
 
 

@@ -139,9 +139,9 @@ async def create_link(services: Services, account_name: str | None = None, *, ac
             account_id = await session.scalar(select(Account.id).where(Account.name == account_name))
             if account_id is None:
                 raise NotFound("unknown_account", "There is no account of this name.")
+        await audit.note(session, services.clock, actor, "link_created", account_name or "the first account")
         await session.execute(delete(SignInLink).where(SignInLink.expires_at < services.clock()))
         session.add(SignInLink(token_hash=digest(token), account_id=account_id, expires_at=expires_at))
-        await audit.note(session, services.clock, actor, "link_created", account_name or "the first account")
     return token
 
 
@@ -157,9 +157,8 @@ async def create_account(services: Services, name: str, *, actor: str = "cli") -
         raise AppError(422, "invalid_name", "A name has 1 to 100 characters and no control characters.")
     try:
         async with services.db.begin() as session:
-            session.add(Account(id=str(uuid7()), name=name, created_at=services.clock()))
-            await session.flush()
             await audit.note(session, services.clock, actor, "account_created", name)
+            session.add(Account(id=str(uuid7()), name=name, created_at=services.clock()))
     except IntegrityError:
         raise AppError(409, "name_taken", f"There is an account named {name} already.") from None
 

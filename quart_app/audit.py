@@ -34,7 +34,8 @@ async def note(
 ) -> None:
     """Adds an entry inside the caller's transaction: it is there if and only if the change is.
 
-    The installation's row orders the writers of all processes, as `services.change` does.
+    The installation's row orders the writers of all processes, as `services.change` does: outside of that, note before
+    other rows are locked, or two could wait for each other.
     """
     await session.execute(select(Installation.id).with_for_update())
     last = await session.scalar(select(AuditEntry).order_by(AuditEntry.number.desc()).limit(1))

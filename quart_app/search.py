@@ -111,9 +111,12 @@ class Wanted:
         if len(words) > MOST_WORDS or len(pieces) > 2 * MOST_WORDS:
             raise ValueError(f"must be at most {MOST_WORDS} words")
         terms = [f'"{piece}"' for piece in pieces]
-        if pieces and query.endswith(pieces[-1]) and len(pieces[-1]) > 1:
-            terms[-1] += " *"
         literals = [word for word in words if split(word) != [word] and (word.isascii() or not split(word))]
+        if pieces and query.endswith(pieces[-1]):
+            if len(pieces[-1]) > 1:
+                terms[-1] += " *"
+            elif len(pieces) > 1 and words[-1] in literals:
+                terms.pop()  # the one character that a literal has got to so far
         return replace(self, terms=(*self.terms, *terms), literals=tuple(literals), words=tuple(words))
 
 

@@ -707,4 +707,6 @@ async def test_the_wait_for_a_place_is_bounded_and_told(services: Services, upst
     ended = await asyncio.gather(*(fly(one) for one in made), return_exceptions=True)
     assert {one.code for one in ended if isinstance(one, CallFailed)} == {"limit_wait"}
     assert upstream.seen == []
+    waits = sorted([(await on_record(services, one.id))["waited_seconds"] for one in made])
+    assert (waits[1] < 0.04 < waits[2], waits[3] < 1.0) == (True, True)
     limits.give()

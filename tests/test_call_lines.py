@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from quart import Quart
@@ -145,10 +146,11 @@ def eventually(condition: Callable[[], bool]) -> None:
 
 def send_batches(served: Served, base_url: str) -> None:
     served.add_connection("api", base_url, policy={"attempts": 1, "concurrency": 64})
+    body = json.dumps({"calls": [{"connection": "api", "path": "/x"}] * CALLS}).encode()
+    headers = {"Authorization": f"Bearer {served.key}", "Content-Type": "application/json"}
     for _ in range(4):
-        calls = [{"connection": "api", "path": "/x"}] * CALLS
-        status, _ = served.request("POST", "/api/batches", {"calls": calls})
-        assert status == 200
+        with urlopen(Request(f"{served.url}/api/batches", body, headers), timeout=60) as answer:
+            assert answer.read().count(b'"state":"done"') == CALLS
 
 
 async def test_a_log_that_nobody_reads_stops_neither_calls_nor_the_server(tmp_path: Path, upstream: Upstream) -> None:

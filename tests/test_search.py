@@ -61,6 +61,8 @@ WORDS: list[tuple[str, list[str]]] = [
     ("rder", []),
     ("orders/1042", ["url"]),
     ("1042/orders", []),
+    ("orders/1", ["url"]),
+    ("o", []),
     ("abc-def", ["header"]),
     ("def-abc", []),
     ("x-request-id", ["header"]),

@@ -14,6 +14,7 @@ from quart_app.outbound.sockets import cut, has_unsent
 from quart_app.outbound.timings import current, note
 from quart_app.outbound.tls import LazyContext
 
+MOST_ANSWERS = 1000
 MOST_ADDRESSES = 16
 LOOK_UP_SECONDS = 10.0
 
@@ -32,8 +33,8 @@ class CheckedResolver(AbstractResolver):
                 found = await self._resolver.resolve(host, port, family)
         except TimeoutError:
             raise OSError("the look-up took too long") from None
-        if not found:
-            raise OSError("the name has no address")
+        if not 0 < len(found) <= MOST_ANSWERS:  # each is checked, which takes a while
+            raise OSError("the name has no address, or far too many")
         for item in found:
             self._leave.check(item["host"], port, name=host)
         return found[:MOST_ADDRESSES]

@@ -23,6 +23,7 @@ from quart_app.outbound.target import Target
 from quart_app.outbound.timings import Timings
 from quart_app.outbound.wire import PeerResponse
 
+DEFLATE = "permessage-deflate"
 MOST_MESSAGE_BYTES = 16 * 1024**2
 BUFFER_BYTES = 64 * 1024
 HEARTBEAT_SECONDS = 30.0
@@ -111,7 +112,7 @@ class Opening:
             headers.get("Upgrade", "").lower() != "websocket"
             or "upgrade" not in upgrade
             or headers.get("Sec-WebSocket-Accept") != accepted
-            or (extensions and not self.compressed)
+            or (extensions and not (self.compressed and extensions.partition(";")[0].strip() == DEFLATE))
             or (protocol and protocol not in self.protocols)
         ):
             raise AttemptFailed("protocol_error", "The upstream's answer 101 is no WebSocket handshake.")

@@ -12,6 +12,7 @@ from typing import Any
 from quart_app.outbound.sockets import cut, has_left, keep_alive
 from quart_app.outbound.websocket import (
     CLOSE_SECONDS,
+    DEFLATE,
     MOST_MESSAGE_BYTES,
     MOST_REASON_BYTES,
     NO_CODE,
@@ -66,7 +67,7 @@ class Asking(Caller):
     @property
     def compressed(self) -> bool:
         """Whether it offers permessage-deflate (RFC 7692)."""
-        return "permessage-deflate" in self.headers.get("sec-websocket-extensions", "")
+        return DEFLATE in self.headers.get("sec-websocket-extensions", "")
 
 
 class Listener:

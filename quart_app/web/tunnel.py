@@ -23,6 +23,8 @@ from quart_app.web.relay import PREFIX, UPSTREAM, Relay
 
 LOOK_SECONDS = 0.5
 GOING_AWAY, AGAINST_RULES, TOO_LARGE, FAULT = 1001, 1008, 1009, 1011
+CODE_FOR = {"protocol_error": 1002, "too_large": TOO_LARGE}
+"""What an upstream is told of its own fault; of any other end that has no code, that we are going."""
 
 Side = Literal["caller", "upstream", "switchboard"]
 
@@ -91,12 +93,12 @@ class Tunnel:
         self.sent = self.received = self.bytes_sent = self.bytes_received = 0
 
     async def run(self) -> None:
-        services, flight = self._services, self._flight
-        ending = None
+        flight, ending = self._flight, None
         try:
-            await services.recorder.write(await flight.log.so_far())
+            flight.services.recorder.put(await flight.log.so_far())
             ending = await self._carry()
-            await self._upstream.close(GOING_AWAY if ending.code == BROKEN else ending.code, ending.said)
+            code = CODE_FOR.get(ending.reason or "", GOING_AWAY) if ending.code == BROKEN else ending.code
+            await self._upstream.close(code, ending.said)
         finally:
             self._note(ending)
         await self._settle(ending)

@@ -10,7 +10,7 @@ import pytest
 from aiohttp.abc import AbstractResolver
 
 from quart_app.outbound.client import AttemptFailed, Client
-from quart_app.outbound.connector import MOST_ADDRESSES
+from quart_app.outbound.connector import MOST_ADDRESSES, MOST_ANSWERS
 from quart_app.outbound.egress import Egress
 from quart_app.outbound.target import Target
 from tests.outbound.resolvers import Answers, Refuses
@@ -86,7 +86,9 @@ async def test_an_entry_for_a_name_opens_private_addresses_under_it() -> None:
     assert (error.reason, literal.reason) == ("egress_denied", "egress_denied")
 
 
-@pytest.mark.parametrize("resolver", [Refuses(), Answers([])], ids=["SERVFAIL", "no address"])
+@pytest.mark.parametrize(
+    "resolver", [Refuses(), Answers([]), Answers(["127.0.0.1"] * 1001)], ids=["SERVFAIL", "none", "too many"]
+)
 async def test_a_look_up_that_fails_fails_closed(resolver: AbstractResolver) -> None:
     async with raw(keep_answering) as upstream, engine_with(resolver) as client:
         error = await failure(client, named(upstream))
@@ -107,7 +109,7 @@ async def test_a_thousand_addresses_are_all_checked_and_few_are_tried() -> None:
     resolver = Answers([f"127.0.{number // 250}.{number % 250 + 1}" for number in range(1000)])
     async with raw(keep_answering) as upstream, engine_with(resolver) as client:
         assert await fetch(client, named(upstream)) == (200, b"hi")
-    assert MOST_ADDRESSES < 1000
+    assert MOST_ADDRESSES < MOST_ANSWERS == 1000
 
 
 async def test_one_look_up_serves_all_who_wait_for_it() -> None:

@@ -1,13 +1,14 @@
 """Real sockets on loopback: who has left, and what a cut looks like from the other side."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from quart_app.outbound.sockets import cut, has_left, has_unsent
+from quart_app.outbound.sockets import cut, has_left, has_unsent, keep_alive
 
 End = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -90,3 +91,14 @@ async def test_a_cut_is_a_reset_to_the_other_side_also_with_much_unsent() -> Non
         near.transport.resume_reading()  # type: ignore[attr-defined]
         with pytest.raises(ConnectionResetError):
             await reader.read()
+
+
+async def test_the_system_is_told_to_ask_whether_the_other_side_is_there() -> None:
+    async with pair() as ((_, near), _):
+        keep_alive(near.transport)
+        sock = near.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
+        near.transport.abort()
+        await asyncio.sleep(0.01)
+        keep_alive(near.transport)  # one that is gone is left alone

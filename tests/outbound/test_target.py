@@ -59,8 +59,8 @@ def test_a_duration_may_be_whole_or_not(name: str, value: float) -> None:
         ("allow_private", None),
         ("allow_private", "yes"),
         ("retry_unsafe", 0),
-        ("follow_redirects", True),
-        ("per_minute", 60),
+        ("follow_redirects", 1),
+        ("per_minute", 0),
         ("timeout", 5),
     ],
 )

@@ -1,15 +1,36 @@
 """Who may what: every route's rule, keys and their scopes, sign-ins, and what a browser's request must show."""
 
 import re
+import time
 
 import pytest
 from quart import Quart
 
 from quart_app import accounts
+from quart_app.accounts import Who
+from quart_app.errors import Refused
 from quart_app.models import Key
 from quart_app.services import Services
+from quart_app.settings import Settings
 from quart_app.web import ROUTES
-from quart_app.web.access import CALL, MANAGE, METRICS, PAGE, PERSON, PUBLIC, READ, SIGN_IN, SIGNED_IN, Rule, cookie_of
+from quart_app.web.access import (
+    CALL,
+    MANAGE,
+    METRICS,
+    PAGE,
+    PERSON,
+    PUBLIC,
+    READ,
+    SIGN_IN,
+    SIGNED_IN,
+    SOCKET,
+    Admission,
+    Rule,
+    admit,
+    cookie_name,
+    cookie_of,
+    identify,
+)
 from tests.conftest import ALL_SCOPES
 from tests.upstream import Upstream
 from tests.web.conftest import OWN_PAGE, Asker, KeyMaker, problem_in
@@ -237,3 +258,69 @@ def test_a_cookie_is_found_among_others_and_rubbish(header: str, value: str | No
 async def add(program: Asker, upstream: Upstream) -> None:
     form = {"name": "orders", "base_url": upstream.url, "policy": {"allow_private": True}}
     assert (await program.post("/api/connections", json=form)).status_code == 201
+
+
+# What lasts: a WebSocket, and being let in
+
+
+@pytest.mark.parametrize(
+    ("headers", "passes"),
+    [
+        ({"origin": "http://localhost"}, True),
+        ({"origin": "http://localhost", "sec-fetch-site": "same-origin"}, True),
+        ({"origin": "http://localhost", "sec-fetch-site": "same-site"}, False),
+        ({"origin": "http://localhost:81"}, False),
+        ({"origin": "null"}, False),
+        ({"sec-fetch-site": "same-origin", "x-requested-by": "switchboard"}, False),
+        ({"referer": "http://localhost/", "x-requested-by": "switchboard"}, False),
+        ({}, False),
+    ],
+)
+def test_a_persons_websocket_needs_an_origin_that_is_ours_and_nothing_else(
+    settings: Settings, headers: dict[str, str], passes: bool
+) -> None:
+    person = Who("account:ann", "ann", frozenset(), person=True, expires_at=None)
+    refused = None
+    try:
+        admit(SOCKET, person, {"host": "localhost"} | headers, settings)
+    except Refused as error:
+        refused = error.code
+    assert refused == (None if passes else "cross_origin")
+
+
+async def admission(services: Services, headers: dict[str, str], rule: Rule) -> Admission:
+    epoch = services.caches.epoch
+    who = await identify(services, headers, proxied=True)
+    assert who is not None
+    return Admission(services, headers, who, rule, epoch)
+
+
+async def test_an_admission_is_in_doubt_only_after_a_change_and_holds_until_its_key_is_revoked(
+    services: Services,
+) -> None:
+    key, other = [await accounts.create_key(services, "robot", ("call",)) for _ in range(2)]
+    made = await admission(services, {"x-switchboard-key": key}, CALL)
+    assert not made.is_in_doubt()
+    await accounts.revoke_key(services, other.split("_")[1])
+    assert made.is_in_doubt()
+    assert await made.holds()
+    assert not made.is_in_doubt()
+    await accounts.revoke_key(services, key.split("_")[1])
+    assert made.is_in_doubt()
+    assert not await made.holds()
+
+
+async def test_an_admission_ends_with_the_sign_in_or_its_time(services: Services) -> None:
+    cookie, _ = await accounts.sign_in(services, await accounts.create_link(services), "a browser")
+    headers = {"host": "localhost", "origin": "http://localhost"}
+    headers["cookie"] = f"{cookie_name(services.settings)}={cookie}"
+    made = await admission(services, headers, SOCKET)
+    assert not made.is_in_doubt()
+    real, services.clock = services.clock, lambda: time.time() + 400 * 86400
+    assert made.is_in_doubt()
+    assert not await made.holds()
+    services.clock = real
+    assert await made.holds()
+    await accounts.sign_out(services, cookie)
+    assert made.is_in_doubt()
+    assert not await made.holds()

@@ -100,6 +100,32 @@ async def until_it_stands_still(wire: Wire) -> int:
     return waiting
 
 
+@pytest.mark.parametrize("reply", [b"", STREAMING], ids=["before the answer", "in the answer"])
+async def test_a_key_revoked_while_a_call_lasts_ends_it_within_five_seconds(
+    switchboard: Served, reply: bytes
+) -> None:
+    key = await asyncio.to_thread(switchboard.cli, "key", "create", "robot", "--scope=call")
+    async with silent_upstream(reply) as (url, accepted), Wire.to(switchboard.port, key) as wire:
+        name = await connect(switchboard, url)
+        await wire.send(wire.head("GET", f"/proxy/{name}/"))
+        sock = await accepted
+        answered = await wire.answer_head() if reply else None
+        if answered is not None:
+            assert await wire.piece(answered) == b"hello"
+        await asyncio.to_thread(switchboard.cli, "key", "revoke", key.split("_")[1])
+        await let_go_within(sock, 5)
+        if answered is not None:
+            with pytest.raises(Broken):
+                await wire.piece(answered)
+        else:
+            assert is_problem(await wire.answer(), 401, "invalid_key")
+    call = await record(switchboard, name)
+    assert call["state"] == "cancelled"
+    assert (await opened(switchboard, call["id"]))["detail"] == (
+        "The caller's key or sign-in ended while the call was under way."
+    )
+
+
 async def test_a_caller_that_stops_reading_is_let_go(switchboard: Served, upstream: Upstream) -> None:
     gone = asyncio.Event()
 

@@ -166,14 +166,35 @@ async def test_limits_are_those_of_the_settings() -> None:
     assert await refusal({"headers": [HOST, (b"a", b"123456")]}, tight) is None
 
 
-async def test_a_websocket_is_closed_before_it_opens() -> None:
+@pytest.mark.parametrize(
+    ("extensions", "said"),
+    [
+        ({"websocket.http.response": {}}, ["websocket.http.response.start", "websocket.http.response.body"]),
+        ({}, ["websocket.close"]),
+    ],
+)
+async def test_a_websocket_is_refused_as_a_request_is(extensions: dict[str, Any], said: list[str]) -> None:
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await Guard(None, settings_of())({"type": "websocket"}, None, send)
-    assert sent == [{"type": "websocket.close", "code": 1008}]
+    scope: dict[str, Any] = {"type": "websocket", "http_version": "1.1", "raw_path": b"/proxy/a/", "query_string": b""}
+    scope |= {"headers": [(b"host", b"evil.example")], "extensions": extensions}
+    await Guard(None, settings_of())(scope, None, send)
+    assert [message["type"] for message in sent] == said
+    assert sent[0].get("status", 1008) in (421, 1008)
+
+
+async def test_a_sound_websocket_passes() -> None:
+    passed: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        passed.append(scope["type"])
+
+    scope: dict[str, Any] = {"type": "websocket", "http_version": "1.1", "raw_path": b"/proxy/a/", "query_string": b""}
+    await Guard(app, settings_of())(scope | {"headers": [HOST]}, None, None)
+    assert passed == ["websocket"]
 
 
 async def test_a_refusal_of_head_has_no_body_and_says_its_length() -> None:

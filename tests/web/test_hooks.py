@@ -32,7 +32,8 @@ async def test_head_answers_as_get_does_on_every_path(person: Asker) -> None:
             continue  # never ends; see below
         seen, asked = await person.get(path), await person.ask("HEAD", path)
         assert asked.status_code == seen.status_code, path
-        for name in ("Content-Type", "Content-Length", "Cache-Control", "Location", "Content-Security-Policy"):
+        length = () if path == "/metrics" else ("Content-Length",)  # its figures change from one to the next
+        for name in ("Content-Type", *length, "Cache-Control", "Location", "Content-Security-Policy"):
             assert asked.headers.get(name) == seen.headers.get(name), f"{name} of {path}"
 
 

@@ -14,8 +14,12 @@ export function budgetView(name, seconds = 2) {
 export function budgetLine(name, seconds = 5) {
   return live(el("span", { class: "budget-line" }), name, seconds, (limits) => {
     const { trouble, says } = budgetInShort(limits)
-    return [el("span", { class: "faint data" }, says), ...trouble.map(({ name: of, word, kind, says: why }) => el("span", { class: `badge badge--${kind}`, title: why }, of === word ? word : `${of} ${word.toLowerCase()}`))]
+    return [el("span", { class: "faint data" }, says), ...trouble.map(troubleBadge)]
   })
+}
+
+function troubleBadge({ name, word, kind, says }) {
+  return el("span", { class: `badge badge--${kind}`, title: says }, name === word ? word : `${name} ${word.toLowerCase()}`)
 }
 
 /** How it is just now, beside a call that was not sent for it; `kinds` are the keys of the lines that matter. */

@@ -10,15 +10,15 @@ const KINDS = {
   changed: ["warning", "≠ Changed"],
 }
 
-/** `ignore` gets the pointer that is to be left out. */
-export function diffList(changes, ignore) {
+/** `sides` are the connections of the two calls, whose secrets the marks on each side stand for; `ignore` gets the pointer to leave out. */
+export function diffList(changes, sides, ignore) {
   const groups = Map.groupBy(changes, ({ pointer }) => placeOf(pointer).group)
   return [...groups].map(([name, members]) => el("section", { class: "changes", "aria-label": name },
     el("h2", { class: "changes__title" }, name, " ", el("span", { class: "faint" }, plural(members.length, "difference"))),
-    el("ol", { class: "changes__list" }, members.map((change) => changeView(change, ignore)))))
+    el("ol", { class: "changes__list" }, members.map((change) => changeView(change, sides, ignore)))))
 }
 
-function changeView(change, ignore) {
+function changeView(change, [from, to], ignore) {
   const { pointer, kind } = change
   const [colour, word] = KINDS[kind] ?? ["plain", kind]
   const [before, after] = sidesOf(change)
@@ -30,6 +30,6 @@ function changeView(change, ignore) {
       el("button", { type: "button", class: "fix", onclick: () => ignore(pointer), "aria-label": `Ignore ${pointer}` }, "Ignore"),
       every ? el("button", { type: "button", class: "fix", onclick: () => ignore(every), title: every, "aria-label": `Ignore ${every}` }, "Ignore in every item") : null),
     el("div", { class: "change__sides" },
-      el("div", { class: "change__side" }, el("span", { class: "change__label" }, "before"), before),
-      el("div", { class: "change__side" }, el("span", { class: "change__label" }, "after"), after)))
+      el("div", { class: "change__side", dataset: { connection: from } }, el("span", { class: "change__label" }, "before"), before),
+      el("div", { class: "change__side", dataset: { connection: to } }, el("span", { class: "change__label" }, "after"), after)))
 }

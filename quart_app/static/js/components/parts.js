@@ -43,7 +43,11 @@ function partRow({ name = "", kind = "text", text = "", media_type = "" } = {}, 
   }
   const item = el("li", { class: "parts__row", oninput: () => { adapt(); changed() } }, Object.values(fields),
     button("✕", () => drop(item), { kind: "quiet", "aria-label": "Remove part", title: "Remove" }))
-  item.readPart = () => ({ name: fields.name.value, kind: fields.kind.value, text: fields.kind.value === "text" ? fields.text.value : "", file: fields.kind.value === "file" ? fields.file.files[0] ?? null : null, media_type: fields.media_type.value.trim() })
+  item.readPart = () => {
+    const { name, kind, text, file, media_type } = fields
+    const content = kind.value === "file" ? { text: "", file: file.files[0] ?? null } : { text: text.value, file: null }
+    return { name: name.value, kind: kind.value, ...content, media_type: media_type.value.trim() }
+  }
   adapt()
   return item
 }

@@ -50,6 +50,14 @@ export function fromCall(call, connection) {
   return { connection: call.connection, method: call.method, path, query: query.filter(([, value]) => !hasMark(value)), headers, key, ...bodyOf(call.request.body, headers) }
 }
 
+/** The names of what had secrets in it that the connection does not add by itself: they are left out of the request to edit. */
+export function leftOut(call, connection) {
+  const own = ["authorization", "cookie", connection?.auth.name?.toLowerCase()]
+  const parameters = URL.canParse(call.url) ? [...new URL(call.url).searchParams] : []
+  const names = [...call.request.headers, ...parameters].filter(([, value]) => hasMark(value)).map(([name]) => name)
+  return [...new Set(names)].filter((name) => !own.includes(name.toLowerCase()))
+}
+
 const isKey = (name) => name.toLowerCase() === "idempotency-key"
 
 /** Whether what is left to edit still shows a place where a secret was: it would be sent as it stands there. */

@@ -44,7 +44,7 @@ class SecretMark extends HTMLElement {
     const age = ageOf({ role, fingerprint }, await fingerprintsOf(name))
     if (!age) return
     this.dataset.age = age
-    this.replaceChildren(roleOf(role), el("span", { class: "mark__age" }, age === "present" ? "present one" : "older or other one"))
+    this.replaceChildren(`${roleOf(role)} `, el("span", { class: "mark__age" }, age === "present" ? "present one" : "older or other one"))
     this.title = sentence(role, form, fingerprint, age, name)
   }
 }

@@ -17,7 +17,6 @@ export async function start() {
   try {
     calls = await Promise.all([from, to].map((id) => get(`/api/calls/${id}`)))
     const [before, after] = calls
-    byId("diff").dataset.connection = before.connection
     fill(byId("diff-calls"), callView("Before", before), callView("After", after))
     ignored = ignoredPaths(before.connection, compare)
     fill(byId("diff-ignored"), ignored.element)
@@ -29,7 +28,7 @@ export async function start() {
 }
 
 function callView(name, call) {
-  return el("article", { class: "panel diff__call", "aria-label": name },
+  return el("article", { class: "panel diff__call", "aria-label": name, dataset: { connection: call.connection } },
     el("p", { class: "change__label" }, name),
     el("p", {}, el("a", { class: "data", href: `/history/${call.id}` }, visible(call.method), " ", marked(call.url))),
     el("p", { class: "answer__facts" }, callBadge(call), el("span", { class: "data" }, duration(call.duration_seconds)), el("time", { datetime: call.started_at }, moment(call.started_at)), el("span", {}, visible(call.connection))))
@@ -55,7 +54,20 @@ function show({ same, truncated, changes }) {
   const without = ignored.read().length ? ` Without ${plural(ignored.read().length, "ignored path")}.` : ""
   byId("diff-said").textContent = same ? `No difference.${without}` : `${plural(changes.length, "difference")}.${without}`
   announce(byId("diff-said").textContent)
-  fill(byId("diff-changes"),
-    truncated || calls.some(isCut) ? notice("warning", "Not everything could be compared.", el("p", {}, "A body is kept in part only, or there are more or longer differences than are shown. What follows is of what there is.")) : null,
-    same ? el("div", { class: "empty" }, el("h2", {}, "Both are the same"), el("p", {}, "Ids, times and durations always differ, and are not compared.")) : diffList(changes, (pointer) => { ignored.add(pointer); byId("diff-said").focus() }))
+  fill(byId("diff-changes"), truncated || calls.some(isCut) ? partial() : null, same ? alike() : diffList(changes, calls.map(({ connection }) => connection), ignore))
+}
+
+function partial() {
+  return notice("warning", "Not everything could be compared.",
+    el("p", {}, "A body is kept in part only, or there are more or longer differences than are shown. What follows is of what there is."))
+}
+
+function alike() {
+  return el("div", { class: "empty" }, el("h2", {}, "Both are the same"), el("p", {}, "Ids, times and durations always differ, and are not compared."))
+}
+
+/** The list is made anew without it, so the focus goes to what says how many are left. */
+function ignore(pointer) {
+  ignored.add(pointer)
+  byId("diff-said").focus()
 }

@@ -8,7 +8,7 @@ import { clearFaults, showFaults } from "../components/form.js"
 import { notice, problemNotice, showProblem } from "../components/notice.js"
 import { callOf, curlOf, urlOf } from "../components/request_call.js"
 import { requestForm } from "../components/request_form.js"
-import { fromAddress, fromCall, hasGaps, toAddress } from "../components/request_state.js"
+import { fromAddress, fromCall, hasGaps, leftOut, toAddress } from "../components/request_state.js"
 
 const form = byId("send-form")
 let connections = []
@@ -43,8 +43,9 @@ async function given() {
   if (!from) return request
   try {
     const call = await get(`/api/calls/${encodeURIComponent(from)}`)
-    const found = fromCall(call, connections.find(({ name }) => name === call.connection))
-    fill(byId("problem"), missingOf(call, found))
+    const connection = connections.find(({ name }) => name === call.connection)
+    const found = fromCall(call, connection)
+    fill(byId("problem"), missingOf(call.request, found, leftOut(call, connection)))
     return found
   } catch (error) {
     showProblem(error)
@@ -53,10 +54,11 @@ async function given() {
 }
 
 /** What a record lacks of the request that it is of. */
-function missingOf({ request: { body } }, found) {
+function missingOf({ body }, found, names) {
   return [
     body?.truncated ? notice("warning", "The body is not whole.", el("p", {}, "Only its beginning is on record. Complete it before you send it.")) : null,
     body?.base64 ? notice("warning", "The body is not text.", el("p", {}, "It cannot be edited here. Replay the call as it is, or choose the file again.")) : null,
+    names.length ? notice("warning", "Secrets were taken out of the record.", el("p", {}, `Left out here: ${names.map(visible).join(", ")}. Add what is needed again; Replay puts the connection’s own secrets back by itself.`)) : null,
     hasGaps(found) ? notice("warning", "A secret was taken out of the record.", el("p", {}, "Where “[redacted…]” stands in the path or the body, type what belongs there. Replay puts the connection’s own secrets back by itself.")) : null,
   ]
 }
