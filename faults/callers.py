@@ -284,7 +284,8 @@ class Crowd:
 @fault(
     "26",
     f"Slowloris: {SLOW_HEADS:,} connections with slow heads, {SLOW_BODIES} with slow bodies",
-    invariant="p99 of good callers < 2× of that without the crowd; slow heads are closed within 20 s, slow bodies within 65 s",
+    invariant="p99 of good callers < 2× of that without the crowd; slow heads are closed within 20 s, slow bodies "
+    "within 65 s",
     figure="p99 of good callers beside the crowd over that without it, the better of two rounds",
     unit="×",
     note="Slow heads have 15 s here (`keep_alive_timeout`), not 5.",

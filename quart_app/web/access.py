@@ -146,14 +146,24 @@ class Admission:
     `epoch` is that of the caches when it was first asked: whatever is revoked empties them.
     """
 
-    __slots__ = ("_epoch", "_headers", "_rule", "_services", "who")
+    __slots__ = ("_epoch", "_headers", "_proxied", "_rule", "_services", "who")
 
-    def __init__(self, services: Services, headers: Mapping[str, str], who: Who, rule: Rule, epoch: int) -> None:
+    def __init__(
+        self,
+        services: Services,
+        headers: Mapping[str, str],
+        who: Who,
+        rule: Rule,
+        epoch: int,
+        *,
+        proxied: bool = True,
+    ) -> None:
         self.who = who
         self._services = services
         self._headers = headers
         self._rule = rule
         self._epoch = epoch
+        self._proxied = proxied
 
     def is_in_doubt(self) -> bool:
         """Whether `holds` is worth asking; without I/O."""
@@ -165,7 +175,7 @@ class Admission:
         """Asks again. While the database does not answer, what was so stays so."""
         epoch = self._services.caches.epoch
         try:
-            who = await identify(self._services, self._headers, proxied=True)
+            who = await identify(self._services, self._headers, proxied=self._proxied)
             admit(self._rule, who, self._headers, self._services.settings)
         except AppError:
             return False

@@ -101,9 +101,7 @@ async def until_it_stands_still(wire: Wire) -> int:
 
 
 @pytest.mark.parametrize("reply", [b"", STREAMING], ids=["before the answer", "in the answer"])
-async def test_a_key_revoked_while_a_call_lasts_ends_it_within_five_seconds(
-    switchboard: Served, reply: bytes
-) -> None:
+async def test_a_key_revoked_while_a_call_lasts_ends_it_within_five_seconds(switchboard: Served, reply: bytes) -> None:
     key = await asyncio.to_thread(switchboard.cli, "key", "create", "robot", "--scope=call")
     async with silent_upstream(reply) as (url, accepted), Wire.to(switchboard.port, key) as wire:
         name = await connect(switchboard, url)

@@ -9,12 +9,13 @@ from typing import Any
 
 from aiohttp import web
 
+from quart_app import accounts
 from quart_app.services import Services
 from quart_app.web.events import MOST_STREAMS, as_event
 from quart_app.web.shapes import CallView
 from tests.served import Served
 from tests.upstream import Upstream
-from tests.web.conftest import Asker, problem_in
+from tests.web.conftest import Asker, KeyMaker, problem_in
 
 
 @asynccontextmanager
@@ -49,6 +50,20 @@ async def test_a_call_arrives_live_as_lists_show_it(program: Asker, upstream: Up
     listed = (await (await program.get("/api/calls")).get_json())["items"][0]
     assert kinds[-1] == ("call", listed)
     assert "secret text" not in str(kinds), "an event has no content"
+
+
+async def test_a_listener_whose_key_was_revoked_is_told_nothing_more(
+    program: Asker, key_of: KeyMaker, running: Services
+) -> None:
+    reader = await key_of("read")
+    async with reader.app.test_client().request("/api/events", headers=reader.headers) as stream:
+        await stream.send_complete()
+        assert await stream.receive() == b"retry: 2000\n\n"
+        key_id = reader.headers["Authorization"].split("_")[1]
+        await accounts.revoke_key(running, key_id)
+        running.events.publish("connection", {"name": "orders"})
+        async with asyncio.timeout(5):
+            assert await stream.receive() == b""
 
 
 async def test_a_connection_that_needs_attention_is_told(program: Asker, upstream: Upstream) -> None:

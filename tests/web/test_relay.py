@@ -396,6 +396,35 @@ async def test_an_upstream_that_stops_in_mid_body_breaks_the_callers_transfer(sw
     assert (call["state"], call["reason"]) == ("failed", "idle_timeout")
 
 
+async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        writer.write(b"1\r\nx\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+
+
+async def test_a_stream_has_a_total_time_where_it_asks_for_one(switchboard: Served, wire: Wire) -> None:
+    async with raw_upstream(drip) as url:
+        name = await connect(switchboard, url)
+        with pytest.raises(Broken, match="mid-body"):
+            await wire.ask("GET", f"/proxy/{name}/", ["X-Switchboard-Total-Seconds: 0.4"])
+    call = await record(switchboard, name)
+    assert (call["state"], call["reason"]) == ("failed", "total_timeout")
+    assert 0.3 < call["duration_seconds"] < 2
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon", "86401", ""])
+async def test_a_total_time_that_is_none_is_refused(
+    switchboard: Served, upstream: Upstream, wire: Wire, seconds: str
+) -> None:
+    name = await connect(switchboard, upstream.url)
+    answered = await wire.ask("GET", f"/proxy/{name}/", [f"X-Switchboard-Total-Seconds: {seconds}"])
+    assert is_problem(answered, 400, "invalid_total_seconds")
+    assert upstream.seen == []
+
+
 # What is sent again
 
 
