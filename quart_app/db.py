@@ -34,8 +34,10 @@ DRIVERS = {
 POSTGRES_PARAMETERS = {name: name for name in ("host", "port", "ssl", "passfile", "prepared_statement_cache_size")}
 POSTGRES_PARAMETERS |= {"sslmode": "ssl"}  # libpq's name for it
 
+NEW_FILE_PRAGMAS = ("auto_vacuum = INCREMENTAL",)
+"""In force only for a file that is still empty, and any other one they would write to."""
+
 WRITER_PRAGMAS = (
-    "auto_vacuum = INCREMENTAL",  # in force for a file that has no tables yet, so it comes first
     "journal_mode = WAL",
     "synchronous = FULL",
     "foreign_keys = ON",
@@ -265,7 +267,8 @@ def sqlite_engine(url: URL, pragmas: tuple[str, ...], begin: str, *, size: int) 
     @event.listens_for(engine.sync_engine, "connect")
     def set_pragmas(connection: Any, record: Any) -> None:
         cursor = connection.cursor()
-        for pragma in pragmas:
+        is_new = Path(url.database or "").stat().st_size == 0
+        for pragma in (*(NEW_FILE_PRAGMAS if is_new else ()), *pragmas):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
         connection.create_function("inflated", 1, inflated, deterministic=True)

@@ -13,12 +13,13 @@ taken out with the very text it was put in with.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Text, and_, column, literal_column, select, table, text
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from quart_app.db import SEARCHED_BYTES
 from quart_app.models import Call, SearchLeftOut, SearchProgress
@@ -30,6 +31,8 @@ LONG_SECONDS = 3600
 LAG_SECONDS = 600
 MARK = "\ue000"
 """Begins the words that stand for a filter's value; of the private use area, which counts as letters to FTS5."""
+
+HERE = aliased(Call, name="here")
 
 TOKENIZER = "unicode61 remove_diacritics 0 tokenchars ''_''"
 OPTIONS = f"text, content = '', columnsize = 0, detail = none, tokenize = '{TOKENIZER}'"
@@ -147,7 +150,7 @@ async def find_numbers(session: AsyncSession, wanted: Wanted, *, limit: int, bef
     found = await not_indexed(session, wanted, max(low, indexed_to + 1), high, limit)
     found += await left_out(session, wanted, low, high, limit)
     if not wanted.terms:
-        found += await directly(session, wanted, [Call.number.between(low, min(high - 1, indexed_to))], limit)
+        found += await directly(session, wanted, HERE.number.between(low, min(high - 1, indexed_to)), limit)
         return sorted(set(found), reverse=True)[:limit]
     quick = high
     if wanted.until is not None:
@@ -176,18 +179,23 @@ async def not_indexed(session: AsyncSession, wanted: Wanted, low: int, high: int
     """The newest, which the volumes do not have yet; when they lag far behind, words are looked for in a part only."""
     if wanted.words:
         low = max(low, high - NOT_INDEXED_MOST)
-    return await directly(session, wanted, [Call.number.between(low, high - 1)], limit)
+    return await directly(session, wanted, HERE.number.between(low, high - 1), limit)
 
 
 async def left_out(session: AsyncSession, wanted: Wanted, low: int, high: int, limit: int) -> list[int]:
     numbers = select(SearchLeftOut.number).where(SearchLeftOut.number.between(low, high - 1))
-    return await directly(session, wanted, [Call.number.in_(numbers)], limit)
+    return await directly(session, wanted, HERE.number.in_(numbers), limit)
 
 
-async def directly(session: AsyncSession, wanted: Wanted, where: Iterable[Any], limit: int) -> list[int]:
+async def directly(session: AsyncSession, wanted: Wanted, where: Any, limit: int) -> list[int]:
     """Without the volumes; a word is found inside others too, for the second or two until they have it."""
-    query = select(Call.number).where(*where, *wanted.conditions, *contain(wanted.words, "calls.number"))
-    return list(await session.scalars(query.order_by(Call.number.desc()).limit(limit)))
+    query = select(HERE.number).where(where, holds(wanted, HERE.number), *contain(wanted.words, "here.number"))
+    return list(await session.scalars(query.order_by(HERE.number.desc()).limit(limit)))
+
+
+def holds(wanted: Wanted, number: Any) -> Any:
+    """The call of this number meets the conditions: looked at one by one, never through an index of one of them."""
+    return select(1).where(Call.number == number, *wanted.conditions).exists()
 
 
 async def in_volumes(
@@ -200,11 +208,10 @@ async def in_volumes(
         if len(found) >= limit:
             break
         searched = table(name, column("rowid"), column(name))
-        is_wanted = select(1).where(Call.number == searched.c.rowid, *wanted.conditions).exists()
         query = select(searched.c.rowid).where(
             searched.c[name].op("MATCH")(expression),
             and_(searched.c.rowid >= low, searched.c.rowid < high),
-            is_wanted,
+            holds(wanted, searched.c.rowid),
             *contain(wanted.literals, f"{name}.rowid"),
         )
         found += await session.scalars(query.order_by(searched.c.rowid.desc()).limit(limit - len(found)))

@@ -18,6 +18,7 @@ from tests.web.conftest import OWN_PAGE, Asker, KeyMaker, problem_in
 ABSENT = {
     "name": "absent",
     "call_id": "01900000-0000-7000-8000-000000000000",
+    "other_id": "01900000-0000-7000-8000-000000000001",
     "digest": "0",
     "path:name": "absent.js",
 }
@@ -67,7 +68,7 @@ async def test_a_person_on_a_foreign_page_gets_403_from_every_route_that_acts(pe
 
 
 async def test_what_is_not_there_gets_404_from_every_route_that_names_something(program: Asker) -> None:
-    codes = {"name": "unknown_connection", "call_id": "unknown_call"}
+    codes = {"name": "unknown_connection", "call_id": "unknown_call", "other_id": "unknown_call"}
     for route in ROUTES:
         if "<" in route.path and not route.rule.page:
             body: dict[str, Any] = {"json": {}} if route.method in ("POST", "PATCH") else {}
