@@ -183,9 +183,11 @@ def ask_all(server: Server, calls: int, now: float) -> Iterator[Figure]:
             answer = connection.getresponse()
             content = answer.read()
             spent.append(time.perf_counter() - began)
-            if answer.status != 200:
+            if answer.status == 422 and b"search_too_broad" in content:
+                tell("given_up", {"name": name, "asked": parameters(k), "seconds": spent[-1]})
+            elif answer.status != 200:
                 raise BenchmarkError(f"{name}, {parameters(k)}: {answer.status} {content[:300]!r}")
-            found += len(json.loads(content)["items"])
+            found += len(json.loads(content).get("items", ()))
         figure = Figure(name, statistics.median(spent), max(spent), found // TIMES, target)
         tell("question", asdict(figure))
         yield figure

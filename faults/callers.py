@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
+from faults import tokens
 from faults.fakes import CHUNKED, Asked, Fake, Peer, answer, fake
 from faults.harness import Bench, fault, rounded
 from faults.load import Steady, call, eventually
@@ -171,19 +172,11 @@ async def stop_reading(bench: Bench, switchboard: Switchboard, upstream: Fake, n
 async def leave_during_a_refresh(bench: Bench, switchboard: Switchboard) -> None:
     """F1: the first callers leave while the token endpoint takes its time; those who come later use what it gave."""
 
-    async def slow_tokens(asked: Asked, peer: Peer) -> None:
-        if asked.path == "/token":
-            await asyncio.sleep(0.6)
-            token = {"access_token": f"token{asked.number}", "token_type": "bearer", "expires_in": 3600}
-            await peer.send(answer(json.dumps(token).encode(), 200, "Content-Type: application/json"))
-        else:
-            good = asked.headers.get("authorization", "").startswith("Bearer token")
-            await peer.send(answer(b"hi", 200 if good else 401))
+    async def slowly() -> None:
+        await asyncio.sleep(0.6)
 
-    async with fake(slow_tokens) as upstream:
-        auth = {"scheme": "oauth2", "grant": "client_credentials", "token_url": f"{upstream.url}/token"}
-        auth |= {"client_id": "faults", "client_secret": "known to both"}
-        name = await switchboard.connect("tokens", upstream.url, auth=auth)
+    async with fake(tokens.issuing(tokens.greet_the_signed_in, before=slowly)) as upstream:
+        name = await switchboard.connect("tokens", upstream.url, auth=tokens.auth_of(upstream))
         for _ in range(5):
             async with Wire.to(switchboard.port, switchboard.key) as wire:
                 await wire.send(wire.head("GET", f"/proxy/{name}/first"))
@@ -192,7 +185,7 @@ async def leave_during_a_refresh(bench: Bench, switchboard: Switchboard) -> None
         ended = await asyncio.gather(*(call(switchboard, f"{name}/later") for _ in range(5)))
         bench.ran(10)
         bench.check(all(one.status == 200 for one in ended), "after a refresh whose callers left, calls fail")
-        dials = upstream.count("/token")
+        dials = upstream.count(tokens.AT)
         bench.check(dials == 1, f"the token endpoint was dialled {dials} times")
 
 

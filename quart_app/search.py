@@ -203,19 +203,29 @@ async def in_volumes(
 ) -> list[int]:
     """From the newest volume down, until there are enough."""
     found: list[int] = []
-    expression = " AND ".join((*wanted.terms, *more))
+    terms = (*more, *wanted.terms)
     for name in await volumes(session, low, high):
         if len(found) >= limit:
             break
         searched = table(name, column("rowid"), column(name))
+        if terms[-1].endswith("*") and not await any_has(session, searched, terms[:-1]):
+            continue
         query = select(searched.c.rowid).where(
-            searched.c[name].op("MATCH")(expression),
+            searched.c[name].op("MATCH")(" AND ".join(terms)),
             and_(searched.c.rowid >= low, searched.c.rowid < high),
             holds(wanted, searched.c.rowid),
             *contain(wanted.literals, f"{name}.rowid"),
         )
         found += await session.scalars(query.order_by(searched.c.rowid.desc()).limit(limit - len(found)))
     return found
+
+
+async def any_has(session: AsyncSession, searched: Any, terms: Sequence[str]) -> bool:
+    """Whether a volume has all these words somewhere: FTS5 would gather a beginning's calls before it saw that not."""
+    if not terms:
+        return True
+    query = select(searched.c.rowid).where(searched.c[searched.name].op("MATCH")(" AND ".join(terms)))
+    return await session.scalar(query.limit(1)) is not None
 
 
 async def volumes(session: AsyncSession, low: int, high: int) -> list[str]:

@@ -1,0 +1,290 @@
+"""Upstreams that fail all the time, that ask to be left in peace, and that refuse every token (31, 32, 38)."""
+
+import asyncio
+import random
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+from faults import tokens
+from faults.fakes import Asked, Fake, Peer, answer, fake
+from faults.harness import Bench, fault, percentile, rounded
+from faults.load import Ended, Steady, call, eventually
+from faults.switchboard import Switchboard
+
+# 31
+
+STORM_SECONDS = 6.0
+CALLERS, A_SECOND = 20, 120.0
+MOST_AMPLIFICATION = 1.2
+OPEN_WITHIN_SECONDS = 2.0
+PROBED_AFTER_SECONDS = 30.0
+THRESHOLD = 20
+MOST_RATIO = 2.0
+
+
+class Weather:
+    """An upstream that fails by `/<kind>`, and when it did for the twentieth time."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.clear = True
+        self.failed: dict[str, int] = {}
+        self.threshold_at: dict[str, float] = {}
+        self.began = time.monotonic()
+
+    async def reply(self, asked: Asked, peer: Peer) -> None:
+        fails = not self.clear and self.fails(asked.path)
+        if fails:
+            self.failed[asked.path] = self.failed.get(asked.path, 0) + 1
+            if self.failed[asked.path] == THRESHOLD:
+                self.threshold_at[asked.path] = time.monotonic()
+        await peer.send(answer(b"hi", 503 if fails else 200))
+
+    def fails(self, kind: str) -> bool:
+        flaps = int(time.monotonic() - self.began) % 2 == 0
+        share = {"/all": 1.0, "/half": 0.5, "/some": 0.3, "/flapping": float(flaps)}
+        return self.chance.random() < share.get(kind, 0.0)
+
+
+@fault(
+    "31",
+    "Storms of 5xx: all, half, a third, and flapping",
+    invariant="requests ≤ 1.2× the calls; the breaker opens ≤ 2 s after its threshold, and closes by a probe 30 s later; "
+    "p99 of another connection < 2× of that beside the same load without a storm",
+    figure="requests for each call, at most",
+    unit="×",
+)
+async def storm_of_5xx(bench: Bench) -> None:
+    weather = Weather(bench.random)
+    async with fake(weather.reply) as upstream, bench.serving() as switchboard:
+        for name in ("all", "half", "some", "flapping", "other"):
+            await switchboard.connect(name, upstream.url)
+        steady = Steady(switchboard, "other/other", callers=2, a_second=30)
+        async with steady.asking():
+            await asyncio.sleep(1)
+            opened_at = await storm(bench, switchboard, weather, upstream, steady)
+            for kind in ("half", "some", "flapping"):
+                ended = await driven(switchboard, kind, STORM_SECONDS)
+                amplified(bench, upstream, kind, ended)
+        weather.clear = True
+        await probed(bench, switchboard, opened_at)
+
+
+async def driven(switchboard: Switchboard, kind: str, seconds: float) -> list[Ended]:
+    steady = Steady(switchboard, f"{kind}/{kind}", callers=CALLERS, a_second=A_SECOND)
+    async with steady.asking():
+        await asyncio.sleep(seconds)
+    return steady.taken()
+
+
+def amplified(bench: Bench, upstream: Fake, kind: str, ended: list[Ended], before: int = 0) -> None:
+    """Requests seen over calls made. A few calls were under way when the callers stopped."""
+    seen = upstream.count(f"/{kind}") - before
+    ratio = seen / max(1, len(ended))
+    bench.ran(len(ended))
+    bench.figure(max(bench.finding.figure or 0.0, ratio))
+    bench.check(ratio <= MOST_AMPLIFICATION, f"{kind}: {seen} requests for {len(ended)} calls")
+    codes = {one.code for one in ended if one.status != 200 and one.ours}
+    bench.check(codes <= {"circuit_open"}, f"{kind}: {codes}")
+    refused = sum(one.code == "circuit_open" for one in ended)
+    bench.remark(f"{kind.capitalize()}: {len(ended)} calls, {refused} refused by the breaker, {seen} requests.")
+
+
+async def storm(bench: Bench, switchboard: Switchboard, weather: Weather, upstream: Fake, steady: Steady) -> float:
+    """The same load in the clear and in the storm; when the breaker opened."""
+    ratios: list[float] = []
+    quiet: list[float] = []
+    for _ in range(2):
+        quiet.append(await beside(steady, driven(switchboard, "all", STORM_SECONDS), []))
+    before = upstream.count("/all")
+    weather.clear, weather.began = False, time.monotonic()
+    ended: list[Ended] = []
+    opening = asyncio.create_task(opened(switchboard, STORM_SECONDS))
+    ratios.append(await beside(steady, driven(switchboard, "all", STORM_SECONDS), ended) / max(quiet))
+    opened_at = await opening
+    took = opened_at - weather.threshold_at["/all"]
+    bench.check(took <= OPEN_WITHIN_SECONDS, f"the breaker opened {took:.2f} s after its threshold")
+    bench.remark(f"The breaker was seen open {max(took, 0):.2f} s after the threshold.")
+    amplified(bench, upstream, "all", ended, before)
+    if ratios[0] >= MOST_RATIO:
+        ratios.append(await beside(steady, driven(switchboard, "all", STORM_SECONDS), []) / max(quiet))
+    bench.remark(f"P99 beside it was {rounded(min(ratios))} times that beside the load without a storm.")
+    bench.check(min(ratios) < MOST_RATIO, f"another connection's p99 was {min(ratios):.2f} times {max(quiet):.4f} s")
+    return opened_at
+
+
+async def beside(steady: Steady, driving: "asyncio.Future[list[Ended]] | object", ended: list[Ended]) -> float:
+    """P99 of the other connection beside a load, whose calls go into `ended`."""
+    steady.taken()
+    ended += await driving  # type: ignore[misc]  # a coroutine of driven
+    taken = steady.taken()
+    if any(one.status != 200 for one in taken):
+        return float("inf")
+    return percentile([one.seconds for one in taken], 99) or float("inf")
+
+
+async def opened(switchboard: Switchboard, seconds: float) -> float:
+    """When the breaker of `all` was seen open."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if (await switchboard.limits("all"))["breaker"]["state"] == "open":
+            return time.monotonic()
+        await asyncio.sleep(0.05)
+    return float("inf")
+
+
+async def probed(bench: Bench, switchboard: Switchboard, opened_at: float) -> None:
+    """Not before its time, and then by one call."""
+    early = await call(switchboard, "all/all")
+    left = opened_at + PROBED_AFTER_SECONDS - time.monotonic()
+    if left > 1:
+        bench.check(early.code == "circuit_open", f"before its time: {early.status} {early.code}")
+        told = float(early.header("retry-after") or 0)
+        bench.check(abs(told - left) < 2, f"Retry-After says {told:.0f} s where {left:.1f} s are left")
+    await asyncio.sleep(max(0.0, left + 0.5))
+    ended = await call(switchboard, "all/all")
+    state = (await switchboard.limits("all"))["breaker"]["state"]
+    bench.check((ended.status, state) == (200, "closed"), f"after the probe: {ended.status} {state}")
+
+
+# 32
+
+TOLD_SECONDS = 3.0
+WAITERS = 15
+
+
+class Limited:
+    """An upstream that answers 429 until its time is over; `at` are the instants of its requests."""
+
+    def __init__(self, says: str, seconds: float) -> None:
+        self.says = says
+        self.seconds = seconds
+        self.told_at = 0.0
+        self.at: list[float] = []
+
+    async def reply(self, asked: Asked, peer: Peer) -> None:
+        now = time.monotonic()
+        self.at.append(now)
+        self.told_at = self.told_at or now
+        if now - self.told_at < self.seconds:
+            await peer.send(answer(b"wait", 429, f"Retry-After: {self.says}"))
+        else:
+            await peer.send(answer(b"hi"))
+
+    def sent_while_told(self, seconds: float) -> int:
+        """Requests after the first one's answer, and before it was time."""
+        return sum(0.02 < at - self.told_at < seconds - 0.05 for at in self.at)
+
+
+@fault(
+    "32",
+    "Storms of 429 with Retry-After in seconds, as a date, garbage, ten years, negative",
+    invariant="at most one request while told to wait; what is ten years is an hour, said to the caller; "
+    "garbage makes no busy loop",
+    figure="requests sent while told to wait, at most",
+    unit="requests",
+)
+async def storm_of_429(bench: Bench) -> None:
+    async with bench.serving() as switchboard:
+        bench.figure(0)
+        for name, says in (("seconds", f"{TOLD_SECONDS:.0f}"), ("date", None)):
+            moment = datetime.now(UTC) + timedelta(seconds=TOLD_SECONDS + 1)
+            seconds = TOLD_SECONDS if says else TOLD_SECONDS + 1 - moment.microsecond / 1e6
+            await told(bench, switchboard, name, says or format_datetime(moment, usegmt=True), seconds)
+        await told_too_long(bench, switchboard)
+        for name, says in (("garbage", "soon"), ("negative", "-5"), ("empty", "")):
+            await told_nothing(bench, switchboard, name, says)
+
+
+async def told(bench: Bench, switchboard: Switchboard, name: str, says: str, seconds: float) -> None:
+    limited = Limited(says, seconds)
+    async with fake(limited.reply) as upstream:
+        await switchboard.connect(name, upstream.url)
+        first = asyncio.create_task(call(switchboard, f"{name}/"))
+        await eventually(lambda: limited.at, 2)
+        await asyncio.sleep(0.1)
+        ended = await asyncio.gather(*(call(switchboard, f"{name}/") for _ in range(WAITERS)))
+        ended.append(await first)
+    bench.ran(len(ended))
+    sent = limited.sent_while_told(seconds)
+    bench.figure(max(bench.finding.figure or 0, sent))
+    bench.check(sent <= 1, f"{name}: {sent} requests while told to wait")
+    bench.check(all(one.status == 200 for one in ended), f"{name}: {[one.status for one in ended]}")
+    waited = [(await switchboard.call(one.id))["waited_seconds"] for one in ended[:3]]
+    bench.check(all(one > seconds - 1.2 for one in waited), f"{name}: waits on record are {waited}")
+
+
+async def told_too_long(bench: Bench, switchboard: Switchboard) -> None:
+    limited = Limited("315360000", 60.0)
+    async with fake(limited.reply) as upstream:
+        await switchboard.connect("years", upstream.url)
+        first = await call(switchboard, "years/")
+        bench.check(first.status == 429 and not first.ours, f"years: the first was answered {first.status}")
+        ended = await asyncio.gather(*(call(switchboard, "years/") for _ in range(WAITERS)))
+    bench.ran(len(ended) + 1)
+    sent = len(limited.at) - 1
+    bench.figure(max(bench.finding.figure or 0, sent))
+    bench.check(sent <= 1, f"years: {sent} more requests")
+    for one in ended:
+        bench.check(one.code == "limit_wait", f"years: {one.status} {one.code}")
+        seconds = float(one.header("retry-after") or 0)
+        bench.check(0 < seconds <= 3600, f"years: Retry-After says {seconds:.0f} s")
+
+
+async def told_nothing(bench: Bench, switchboard: Switchboard, name: str, says: str) -> None:
+    """What cannot be read is no wait, and no leave to hammer: the budget and the pauses hold."""
+    limited = Limited(says, 60.0)
+    async with fake(limited.reply) as upstream:
+        await switchboard.connect(name, upstream.url)
+        began = time.monotonic()
+        ended = await asyncio.gather(*(call(switchboard, f"{name}/") for _ in range(WAITERS)))
+        seconds = time.monotonic() - began
+    bench.ran(len(ended))
+    most = WAITERS + 10
+    bench.check(len(limited.at) <= most, f"{name}: {len(limited.at)} requests in {seconds:.1f} s, of {most} at most")
+    bench.check(all(one.status == 429 for one in ended), f"{name}: {[one.status for one in ended]}")
+
+
+# 38
+
+LONE, CROWD = 6, 20
+
+
+@fault(
+    "38",
+    "Upstream answers 401 to every token",
+    invariant="one new token and one more request for a call, then the 401 is passed on; callers at once share the token",
+    figure="token requests for a call, at most",
+    unit="requests",
+)
+async def every_token_is_refused(bench: Bench) -> None:
+    async def refuse(asked: Asked, peer: Peer) -> None:
+        await peer.send(answer(b"no", 401, 'WWW-Authenticate: Bearer error="invalid_token"'))
+
+    async with fake(tokens.issuing(refuse)) as upstream, bench.serving() as switchboard:
+        auth = tokens.auth_of(upstream)
+        name = await switchboard.connect("api", upstream.url, auth=auth, policy={"concurrency": CROWD})
+        most = 0
+        for number in range(LONE):
+            dials, requests = upstream.count(tokens.AT), upstream.count(f"/{number}")
+            ended = await call(switchboard, f"{name}/{number}")
+            dials, requests = upstream.count(tokens.AT) - dials - (number == 0), upstream.count(f"/{number}") - requests
+            most = max(most, dials)
+            bench.ran()
+            bench.check(ended.status == 401 and not ended.ours, f"the caller has {ended.status}, ours: {ended.ours}")
+            bench.check((dials, requests) == (1, 2), f"{dials} token requests and {requests} requests for a call")
+        dials = upstream.count(tokens.AT)
+        together = await asyncio.gather(*(call(switchboard, f"{name}/crowd") for _ in range(CROWD)))
+        dials, requests = upstream.count(tokens.AT) - dials, upstream.count("/crowd")
+        bench.ran(CROWD)
+        bench.figure(max(most, dials / CROWD))
+        bench.remark(f"{CROWD} calls at once made {dials} token requests and {requests} requests.")
+        bench.check(all(one.status == 401 for one in together), f"together: {[one.status for one in together]}")
+        bench.check(dials <= CROWD and requests <= 2 * CROWD, f"together: {dials} token requests, {requests} requests")
+        record = await switchboard.call(together[0].id)
+        reasons = [attempt["next_reason"] for attempt in record["attempts"]]
+        bench.check(reasons == ["new_token", None], f"on record: {reasons}")
+        bench.check(
+            (await switchboard.ask("GET", f"/api/connections/{name}"))[1]["state"] == "ready", "state is not ready"
+        )
