@@ -157,7 +157,7 @@ def questions(calls: int, now: float) -> list[Question]:
         ("status 500 before an instant", page, lambda k: {"status": "500", "until": at(0.1 + k / 25)}),
         ("search: an order's number", search, lambda k: {"q": f"ord_{number(k)}"}),
         ("search: a word of every call", search, lambda k: {"q": "json"}),
-        ("search: two words", search, lambda k: {"q": f"{word(k)} {word(k + 7)}"}),
+        ("search: two words seldom together", search, lambda k: {"q": f"{word(k)} {word(k + 7)}"}),
         ("search: a word and a status", search, lambda k: {"q": word(k), "status": "404"}),
         ("search: as it is typed", search, lambda k: {"q": "application/json"[: 2 + k % 15]}),
         ("search: a customer as typed", search, lambda k: {"q": f"cust_{number(k) % 50000}"[: 3 + k % 8]}),

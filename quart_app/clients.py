@@ -1,11 +1,16 @@
 """Client connections: how many are open, which of them stand idle, and who gives way when all places are taken."""
 
-from typing import Protocol
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 
 class Connection(Protocol):
     def cut(self) -> None:
         """Ends it at once."""
+
+    def retire(self) -> None:
+        """Ends it in order."""
 
 
 class Clients:
@@ -22,6 +27,7 @@ class Clients:
         self.closed_idle = 0
         self._busy: set[Connection] = set()
         self._idle: dict[Connection, None] = {}
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def open(self) -> int:
@@ -48,6 +54,16 @@ class Clients:
         oldest.cut()
         return True
 
+    def watch(self, ended: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """From the first connection on: those that are idle are retired when the server has `ended`."""
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._retire_idle(ended), name="clients")
+
+    async def _retire_idle(self, ended: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        await ended()
+        for connection in list(self._idle):
+            connection.retire()
+
     def busy(self, connection: Connection) -> None:
         """A request has come whole."""
         if connection in self._idle:
@@ -63,3 +79,7 @@ class Clients:
     def ended(self, connection: Connection) -> None:
         self._idle.pop(connection, None)
         self._busy.discard(connection)
+
+    def close(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()

@@ -1,14 +1,19 @@
 """Client connections: a bound, and who gives way when it is reached."""
 
+import asyncio
+
 from quart_app.clients import Clients
 
 
 class Caller:
     def __init__(self) -> None:
-        self.is_cut = False
+        self.is_cut = self.is_retired = False
 
     def cut(self) -> None:
         self.is_cut = True
+
+    def retire(self) -> None:
+        self.is_retired = True
 
 
 def test_the_one_that_stood_idle_longest_gives_way_to_a_newcomer() -> None:
@@ -55,3 +60,22 @@ def test_one_that_has_ended_or_gave_way_is_counted_no_more_whatever_it_does() ->
 def test_without_a_bound_there_is_no_end() -> None:
     clients = Clients()
     assert all(clients.opened(Caller()) for _ in range(10_000))
+
+
+async def test_when_the_server_ends_those_that_are_idle_are_retired_and_those_at_work_are_not() -> None:
+    clients, ended = Clients(), asyncio.Event()
+
+    async def wait() -> None:
+        await ended.wait()
+
+    idle, working = Caller(), Caller()
+    for caller in (idle, working):
+        clients.opened(caller)
+        clients.watch(wait)
+    clients.busy(working)
+    await asyncio.sleep(0)
+    assert not idle.is_retired
+    ended.set()
+    await asyncio.sleep(0.01)
+    assert (idle.is_retired, working.is_retired) == (True, False)
+    clients.close()
