@@ -9,6 +9,7 @@ import json
 import platform
 import random
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,7 @@ def main() -> int:
     options = read_options()
     chosen = [FAULTS[id_] for id_ in sorted(FAULTS, key=int) if not options.only or id_ in options.only]
     raise_open_files()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers end as well
     about = {"seed": options.seed, "git": git(), "versions": versions()}
     findings = asyncio.run(inject_all(chosen, about))
     if not options.only:
@@ -60,6 +62,7 @@ async def inject_all(chosen: list[Fault], about: dict[str, object]) -> list[Find
         template = Path(folder) / "template"
         key = await asyncio.to_thread(prepare, template)
         for one in chosen:
+            print(f"  {one.id}: {one.title}", file=sys.stderr, flush=True)
             finding = await inject(one, seed=int(str(about["seed"])), template=template, key=key)
             tell(finding, about)
             findings.append(finding)

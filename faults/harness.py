@@ -1,5 +1,6 @@
 """A fault and what is found: each is a function under its number that injects it and checks what must hold."""
 
+import asyncio
 import contextlib
 import math
 import random
@@ -15,6 +16,7 @@ from typing import Any
 from faults.switchboard import Switchboard
 
 MOST_TOLD = 20
+MOST_SECONDS = 180.0
 Injection = Callable[["Bench"], Awaitable[None]]
 
 
@@ -133,7 +135,8 @@ async def inject(of: Fault, *, seed: int, template: Path, key: str) -> Finding:
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         bench = Bench(finding, seed, Path(folder), template, key)
         try:
-            await of.inject(bench)
+            async with asyncio.timeout(MOST_SECONDS):
+                await of.inject(bench)
         except Exception as error:
             bench.check(False, f"the fault could not be injected: {type(error).__name__}: {error}")
             with contextlib.suppress(OSError):

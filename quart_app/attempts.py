@@ -90,7 +90,7 @@ class Attempts:
         number = 1
         while True:
             failure = None
-            await self._within(self._get_ready())
+            await (self._get_ready() if self._deadline is None else self._within(self._get_ready()))
             try:
                 answer = await self._send_handling_redirects()
                 if answer.status not in retry.STATUSES:
@@ -135,8 +135,6 @@ class Attempts:
 
     async def _within(self, work: Awaitable[T]) -> T:
         """The outcome of what comes before an attempt, within the call's total time. Raises AttemptFailed."""
-        if self._deadline is None:
-            return await work
         try:
             async with asyncio.timeout(self._left_seconds()):
                 return await work
@@ -163,14 +161,14 @@ class Attempts:
             except BaseException:
                 self.log.waited(time.perf_counter() - began, "concurrency")
                 raise
-        try:
-            waited = await self.services.caps.enter(self._actor, patient=self._patient)
-        except BaseException:
-            limits.give()
-            raise
-        self._holds_place = True
-        if waited:
+        if not self.services.caps.enter_now(self._actor):
+            try:
+                waited = await self.services.caps.enter(self._actor, patient=self._patient)
+            except BaseException:
+                limits.give()
+                raise
             self.log.waited(waited, "concurrency")
+        self._holds_place = True
 
     def _give_place(self) -> None:
         if self._holds_place:

@@ -12,6 +12,7 @@ from uuid_utils import uuid7
 
 from quart_app import records
 from quart_app.outbound import codings
+from quart_app.outbound.auth import Credential
 from quart_app.outbound.client import Answer, Outgoing
 from quart_app.outbound.marks import NAMED
 from quart_app.outbound.redact import Redactor, own_secrets
@@ -19,6 +20,9 @@ from quart_app.outbound.target import Target
 from quart_app.outbound.timings import Timings
 from quart_app.recorder import Record
 from quart_app.records import Copy, content_headers
+
+Response = tuple[str | None, bytes, bool]
+"""An answer's media type, its body in clear and without secrets, and whether that is all of it."""
 
 BODILESS = (101, 204, 304)
 LARGE_BYTES = 64 * 1024
@@ -45,8 +49,9 @@ class CallLog:
         self.id = str(uuid7())
         self.target = target
         self.outgoing = outgoing
+        self._sent_url = str(outgoing.url)
+        self._own_secrets = own_secrets(outgoing.headers, self._sent_url)
         self.credential = target.credential
-        self._own_secrets = own_secrets(outgoing.headers, str(outgoing.url))
         self._began = time.perf_counter()
         self.ended: float | None = None
         self._waited: dict[str, float] = {}
@@ -66,12 +71,17 @@ class CallLog:
         self.is_exact = True
 
     @property
-    def redactor(self) -> Redactor:
-        return self.credential.redactor.also(self._own_secrets)
+    def credential(self) -> Credential:
+        return self._credential
+
+    @credential.setter
+    def credential(self, credential: Credential) -> None:
+        self._credential = credential
+        self.redactor: Redactor = credential.redactor.also(self._own_secrets)
 
     def _url(self) -> str:
         """The URL as recorded, with the credential's parameter as it may be shown."""
-        return records.shown_url(self.redactor.url(str(self.outgoing.url)), self.credential.shown_query)
+        return records.shown_url(self.redactor.url(self._sent_url), self.credential.shown_query)
 
     def _headers(self, shown: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         """The headers as recorded, with the credential's as they may be `shown`."""
@@ -143,7 +153,7 @@ class CallLog:
             if coding and clear:
                 clear, all_of_it = codings.clear_at_once(clear, coding, received.cap)
                 whole = whole and all_of_it
-            response = self.redactor.content(clear, cut=not whole, media_type=media_type), whole
+            response = media_type, self.redactor.content(clear, cut=not whole, media_type=media_type), whole
         self._end(outcome, answer, self._clean_request_at_once(), response)
 
     async def close_large(self, outcome: Outcome, answer: Answer | None) -> None:
@@ -152,7 +162,8 @@ class CallLog:
         if answer is not None and self._has_body(answer):
             received = self.received
             kept_whole = received.whole and outcome.state == "done"
-            response = await self.readable(answer, received.content, received.cap, whole=kept_whole)
+            clean, whole = await self.readable(answer, received.content, received.cap, whole=kept_whole)
+            response = content_headers(answer.headers)[0], clean, whole
         self._end(outcome, answer, await self._clean_request(), response)
 
     async def readable(
@@ -166,6 +177,8 @@ class CallLog:
         return await self.redactor.clean(content, cut=not whole, media_type=media_type if by_name else None), whole
 
     def _clean_request_at_once(self) -> bytes:
+        if not self.sent.content:
+            return b""
         media_type, _ = content_headers(self.outgoing.headers)
         return self.redactor.content(self.sent.content, cut=not self.sent.whole, media_type=media_type)
 
@@ -176,9 +189,7 @@ class CallLog:
     def _has_body(self, answer: Answer) -> bool:
         return self.record.call["method"] != "HEAD" and answer.status not in BODILESS
 
-    def _end(
-        self, outcome: Outcome, answer: Answer | None, request: bytes, response: tuple[bytes, bool] | None
-    ) -> None:
+    def _end(self, outcome: Outcome, answer: Answer | None, request: bytes, response: Response | None) -> None:
         call = self.record.call
         if self._waited:
             self._settle_waits()
@@ -190,7 +201,7 @@ class CallLog:
             call["status"] = answer.status
             call["response_headers"] = records.as_json(self.redactor.headers(answer.headers, NAMED))
             if response is not None:
-                self._fill_response(answer, *response)
+                self._fill_response(*response)
         call["state"], call["reason"], call["detail"] = outcome.state, outcome.reason, outcome.detail
         call["duration_seconds"] = round((self.ended or time.perf_counter()) - self._began, 6)
 
@@ -204,10 +215,10 @@ class CallLog:
         call["request_exact"] = clean is self.sent.content and self.sent.whole
         call["request_body"] = self.record.keep(clean) if clean else None
 
-    def _fill_response(self, answer: Answer, clean: bytes, whole: bool) -> None:
+    def _fill_response(self, media_type: str | None, clean: bytes, whole: bool) -> None:
         call, received = self.record.call, self.received
         call["response_size"] = received.size
-        call["response_media_type"], _ = content_headers(answer.headers)
+        call["response_media_type"] = media_type
         call["response_sha256"] = hashed = received.sha256()
         call["response_truncated"] = not whole
         self.is_exact = whole and clean is received.content

@@ -239,11 +239,25 @@ class Caps:
         self._actors: dict[str, Slots] = {}
         self._queue = queue
 
+    def enter_now(self, actor: str) -> bool:
+        """Enters if there is room and nobody waits."""
+        own = self._own(actor)
+        if not own.take_now(self._most_per_actor):
+            return False
+        if self.overall.take_now(self._most):
+            return True
+        self._give(own, actor)
+        return False
+
+    def _own(self, actor: str) -> Slots:
+        found = self._actors.get(actor)
+        if found is None:
+            found = self._actors[actor] = Slots(self._queue)
+        return found
+
     async def enter(self, actor: str, *, patient: bool = False) -> float:
         """Seconds waited. Raises CallFailed `limit_wait`."""
-        own = self._actors.get(actor)
-        if own is None:
-            own = self._actors[actor] = Slots(self._queue)
+        own = self._own(actor)
         waited = 0.0
         if not own.take_now(self._most_per_actor):
             waited, _ = await own.take(self._most_per_actor, patient=patient)

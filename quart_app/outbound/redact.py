@@ -7,7 +7,7 @@ is cut into pieces (`pieces.py`).
 import asyncio
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from io import BytesIO
 from urllib.parse import unquote
@@ -127,15 +127,18 @@ class Redactor:
     def text(self, text: str) -> str:
         return self.content(text.encode("utf-8", "surrogateescape")).decode("utf-8", "replace")
 
-    def headers(self, headers: Iterable[tuple[bytes, bytes]], role: str = CALLER) -> list[tuple[str, str]]:
+    def headers(self, headers: Sequence[tuple[bytes, bytes]], role: str = CALLER) -> list[tuple[str, str]]:
         """Headers as a record holds them: names as they are, values without secrets, bytes read as Latin-1.
 
         `role` is that of a value which is taken out for its name.
         """
+        clean = self._pattern.search(b"\n".join([value for _, value in headers])) is None  # one search, not one each
         return [
             (
                 name.decode("latin-1"),
-                self.whole(value, role) if is_sensitive(name) else self.content(value).decode("latin-1"),
+                self.whole(value, role)
+                if is_sensitive(name)
+                else (value if clean else self.content(value)).decode("latin-1"),
             )
             for name, value in headers
         ]

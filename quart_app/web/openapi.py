@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from quart_app.web.access import Rule
 from quart_app.web.shapes import Problem
 
+DESCRIBED = ("/api/", "/healthz", "/readyz", "/metrics", "/_token")
 REF = "#/components/schemas/{model}"
 
 
@@ -46,7 +47,7 @@ class Route:
 
 
 def document(routes: Sequence[Route], version: str) -> dict[str, Any]:
-    described = [route for route in routes if route.path.startswith(("/api/", "/healthz", "/readyz", "/metrics", "/_token"))]
+    described = [route for route in routes if route.path.startswith(DESCRIBED)]
     models = {model for route in described for model in (route.gives, route.takes or route.form, Problem) if model}
     modes: Any = [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)]
     _, schemas = models_json_schema(modes, ref_template=REF)
