@@ -23,11 +23,15 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import past
+import sections
 import upstream
 from lineup import SWITCHBOARD, Server, Switchboard
 from process import SCRATCH, BenchmarkError, end_on_sigterm, free_port, raise_open_files, running, wait_ready
 
 TIMES = 20
+WHOLE = 10_000_000
+"""With fewer calls it is tried out, and the page is left as it is."""
+
 PAGE_SECONDS, SEARCH_SECONDS, COST_RATIO = 0.05, 0.3, 0.9
 CALLERS = 64
 WARM_SECONDS = 3
@@ -72,19 +76,18 @@ def main() -> int:
         return 2
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    if options.report:
-        options.report.write_text(text, encoding="utf-8")
+    if options.calls >= WHOLE:
+        sections.write("history", text)
     return 0
 
 
 def read_options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Measure Switchboard on a long history.")
-    parser.add_argument("--calls", type=int, default=10_000_000, metavar="N", help="of the history (10,000,000)")
+    parser.add_argument("--calls", type=int, default=WHOLE, metavar="N", help="of the history (10,000,000)")
     parser.add_argument("--folder", type=Path, help="where its files go meanwhile: 3 KB a call")
     parser.add_argument("--rounds", type=int, default=4, metavar="N", help="of the cost per call, on each history (4)")
     parser.add_argument("--seconds", type=int, default=10, metavar="N", help="of a round (10)")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="where a section of Markdown goes")
     return parser.parse_args()
 
 

@@ -239,7 +239,7 @@ def page(figures: list[Figure]) -> str:
         f"| {what} | {target} | {reached} | {'yes' if met else '**no**'} |" for what, target, reached, met in figures
     ]
     text = (
-        "# When an API is in trouble\n\nWritten by `make bench-trouble`: a real upstream on loopback fails, hangs or\n"
+        "## When an API is in trouble\n\nWritten by `make bench-trouble`: a real upstream on loopback fails, hangs or\n"
         "answers with a bomb, while 64 callers ask. Requests are counted at the upstream."
     )
     return "\n".join((text, "", head, *rows))

@@ -60,7 +60,7 @@ Reply = Callable[[Asked, Peer], Awaitable[None]]
 
 @dataclass
 class Fake:
-    """`url` is where it is, `seen` what was asked of it, `open` how many connections it has now."""
+    """`url` is where it is, `seen` what was asked of it; `open` connections it has now, `busy` on some of them."""
 
     reply: Reply
     url: str = ""
@@ -68,6 +68,7 @@ class Fake:
     seen: list[Asked] = field(default_factory=list)
     connections: int = 0
     open: int = 0
+    busy: int = 0
     taken_bytes: int = 0
     at_accept: Callable[[Peer], Awaitable[bool]] | None = None
     """Runs before anything is read; False ends the connection there."""
@@ -85,11 +86,18 @@ class Fake:
                 if self.at_accept is not None and not await self.at_accept(peer):
                     return
                 while not writer.is_closing():
-                    await self.reply(await self.take(peer), peer)
+                    await self.answer(await self.take(peer), peer)
         finally:
             self.open -= 1
             self._tasks.discard(task)
             writer.close()
+
+    async def answer(self, asked: Asked, peer: Peer) -> None:
+        self.busy += 1
+        try:
+            await self.reply(asked, peer)
+        finally:
+            self.busy -= 1
 
     async def take(self, peer: Peer) -> Asked:
         """The next request, whole."""

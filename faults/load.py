@@ -102,6 +102,7 @@ class Steady:
         self.callers = callers
         self.pause = callers / a_second
         self.ended: list[Ended] = []
+        self.begun = 0
 
     @asynccontextmanager
     async def asking(self) -> AsyncIterator["Steady"]:
@@ -119,6 +120,7 @@ class Steady:
         wire = None
         while True:
             began = time.monotonic()
+            self.begun += 1
             ended = await self.ask_on(wire) if wire is not None else NOTHING
             if ended.status == 0:
                 if wire is not None:

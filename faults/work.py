@@ -56,7 +56,7 @@ async def batch_is_left(bench: Bench) -> None:
             tasks = await switchboard.do("tasks")
             seen = len(upstream.seen)
             await left_in_the_middle(switchboard, kinds, bench.random.randrange(1, TAKEN))
-            gone = await eventually(lambda: not upstream.open, 2)
+            gone = await eventually(lambda: not upstream.busy, 2)
             bench.ran(ITEMS)
             bench.check(gone is not None and gone <= 1, f"upstreams were let go after {gone} s")
             at_end = len(upstream.seen)

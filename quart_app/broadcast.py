@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 BACKLOG = 500
+SILENCE_SECONDS = 3.0
 
 
 class Broadcast:
@@ -28,7 +29,7 @@ class Broadcast:
 
     @contextmanager
     def listening(self) -> Iterator[AsyncIterator[tuple[str, Any] | None]]:
-        """Events from now on as `(kind, item)`, and None after each 15 seconds of silence, until `close`."""
+        """Events from now on as `(kind, item)`, and None after each SILENCE_SECONDS without one, until `close`."""
         queue: asyncio.Queue[tuple[str, Any] | None] = asyncio.Queue(BACKLOG)
         self._listeners.add(queue)
         try:
@@ -51,7 +52,7 @@ class Broadcast:
 async def events(queue: asyncio.Queue[tuple[str, Any] | None]) -> AsyncIterator[tuple[str, Any] | None]:
     while True:
         try:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(SILENCE_SECONDS):
                 event = await queue.get()
         except TimeoutError:
             yield None

@@ -18,6 +18,16 @@ class Wire(ResponseHandler):
 
     interim = 0
 
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """A connection that ends because this process has no memory to read is not the upstream's doing."""
+        payload = self._payload if isinstance(exc, MemoryError) else None
+        if exc is not None and payload is not None and not payload.is_eof():
+            set_exception(payload, exc)
+            super().connection_lost(exc)
+            set_exception(payload, exc)  # in place of what the library made of it
+        else:
+            super().connection_lost(exc)
+
     def is_connected(self) -> bool:
         """Whether it can be used again. What came while nobody asked would be taken for the next call's answer.
 
@@ -38,6 +48,10 @@ class Wire(ResponseHandler):
 
     def set_exception(self, exc: Any, *cause: Any) -> None:
         payload = self._payload
+        if cause and isinstance(cause[0], MemoryError):
+            exc = cause[0]
+            if payload is not None and not payload.is_eof():
+                set_exception(payload, exc)
         super().set_exception(exc, *cause)
         if isinstance(exc, HttpProcessingError) and payload is not None and not payload.is_eof():
             set_exception(payload, aiohttp.ClientPayloadError("broken framing"))

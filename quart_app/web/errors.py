@@ -23,6 +23,13 @@ CODES = {
     415: ("unsupported_media_type", "This media type is not taken here."),
     500: ("internal_error", "Something went wrong here; the log says where."),
 }
+NO_DATABASE = ("storage_unavailable", "The database does not answer now; try again in a moment.")
+NO_MEMORY = ("out_of_memory", "The server has no memory left for this now; try again in a moment.")
+PASSING: tuple[tuple[type[Exception], tuple[str, str]], ...] = (
+    (SQLAlchemyError, NO_DATABASE),
+    (ConnectionError, NO_DATABASE),
+    (MemoryError, NO_MEMORY),
+)
 
 
 async def on_app_error(error: AppError) -> Response:
@@ -54,12 +61,14 @@ async def on_unforeseen(error: Exception) -> Response:
 
 
 def what_to_say(error: Exception, endpoint: str | None) -> AppError:
-    """503 for a database that does not answer, 500 for what nobody foresaw; the log has the place of both."""
+    """503 for what passes: a database that does not answer, no memory left. 500 for what nobody foresaw.
+
+    The log has the place of each.
+    """
     log_unforeseen(error, endpoint)
-    if isinstance(error, SQLAlchemyError | ConnectionError):
-        busy = AppError(503, "storage_unavailable", "The database does not answer now; try again in a moment.")
-        busy.headers.append(("Retry-After", "1"))
-        return busy
+    for kind, said in PASSING:
+        if isinstance(error, kind):
+            return AppError(503, *said, headers=[("Retry-After", "1")])
     return AppError(500, *CODES[500])
 
 

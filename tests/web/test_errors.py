@@ -139,7 +139,7 @@ SECRET = "what-the-exception-says"
 
 @pytest.fixture
 async def broken(tmp_path: Path) -> Any:
-    """An app with three routes that fail in ways nobody foresaw, and a key and a person to ask."""
+    """An app with routes that fail in ways nobody foresaw, and a key and a person to ask."""
     app = create_app(load_settings({"data": str(tmp_path / "data")}, {}))
 
     async def fail() -> Any:
@@ -151,7 +151,11 @@ async def broken(tmp_path: Path) -> Any:
     async def refuse() -> Any:
         raise AppError(599, "odd", "An odd status.")
 
-    for path, view in {"/api/fails": fail, "/fails": fail, "/api/empty": leave_out, "/api/odd": refuse}.items():
+    async def hoard() -> Any:
+        raise MemoryError
+
+    views = {"/api/fails": fail, "/fails": fail, "/api/empty": leave_out, "/api/odd": refuse, "/api/hoards": hoard}
+    for path, view in views.items():
         app.add_url_rule(path, f"{view.__name__}{path}", view)
     async with app.test_app():
         yield app
@@ -166,6 +170,12 @@ async def test_what_nobody_foresaw_is_500_and_says_nothing_of_itself(
     said = "".join(capfd.readouterr())
     assert SECRET not in said
     assert path == "/api/empty" or "unforeseen" in said
+
+
+async def test_memory_that_runs_out_is_503_and_worth_another_try(broken: Quart) -> None:
+    answer = await Asker(broken).get("/api/hoards")
+    await problem_in(answer, 503, "out_of_memory")
+    assert answer.headers["Retry-After"] == "1"
 
 
 async def test_a_status_without_a_name_still_has_a_title(broken: Quart) -> None:

@@ -12,7 +12,7 @@ from quart import Quart
 from quart_app import create_app
 from quart_app.settings import Settings, load_settings
 from quart_app.web import ROUTES
-from quart_app.web.access import PUBLIC, SIGN_IN
+from quart_app.web.access import METRICS, PUBLIC, SIGN_IN
 from quart_app.web.guard import METHODS, Guard
 from tests.upstream import Upstream
 from tests.web.conftest import OWN_PAGE, Asker
@@ -269,7 +269,7 @@ async def ask_raw(app: Quart, method: str, target: str, headers: dict[str, str])
 
 async def test_no_spelling_of_a_path_gets_nobody_past_its_rule(app: Quart) -> None:
     for route in ROUTES:
-        if route.rule in (PUBLIC, SIGN_IN):
+        if route.rule in (PUBLIC, SIGN_IN, METRICS):  # the last is public on loopback, which is where this asks from
             continue
         path = route.path.replace("<", "").replace(">", "").lstrip("/")
         for spelling in (*SPELLINGS, "/{}/", "/{}%00", "/{};x", "/{}//", "/{}?", "/{}%3F"):
