@@ -54,21 +54,14 @@ def new_call(
     headers: Sequence[tuple[str, str]],
 ) -> Record:
     """A record of a call that begins now; `url` and `headers` without secrets."""
-    return Record(
-        BLANK
-        | {
-            "id": id_,
-            "connection_id": target.id,
-            "connection": target.name,
-            "origin": origin,
-            "actor": actor,
-            "owner": owner,
-            "method": method,
-            "url": url,
-            "started_at": round(time.time(), 6),  # as exact as it is shown, so that `since` finds the call itself
-            "request_headers": as_json(headers),
-        }
-    )
+    call = BLANK.copy()
+    call["id"] = id_
+    call["connection_id"], call["connection"] = target.id, target.name
+    call["origin"], call["actor"], call["owner"] = origin, actor, owner
+    call["method"], call["url"] = method, url
+    call["started_at"] = round(time.time(), 6)  # as exact as it is shown, so that `since` finds the call itself
+    call["request_headers"] = as_json(headers)
+    return Record(call)
 
 
 def add_attempt(

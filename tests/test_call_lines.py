@@ -13,10 +13,11 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
+from msgspec import structs
 from quart import Quart
 
 from quart_app.broadcast import Broadcast
-from quart_app.call_lines import log_calls, log_lost, sentence
+from quart_app.call_lines import Line, log_calls, log_lost, sentence
 from quart_app.meters import Meters
 from quart_app.recorder import Record
 from quart_app.records import BLANK
@@ -67,21 +68,23 @@ def test_a_call_whose_record_is_lost_has_a_line_that_says_so(capsys: pytest.Capt
 
 
 def test_a_person_at_a_terminal_reads_a_sentence() -> None:
-    line = {
-        "timestamp": "2026-01-01T10:11:12.123456Z",
-        "id": "0190",
-        "connection": "orders",
-        "origin": "proxy",
-        "method": "GET",
-        "status": 503,
-        "state": "done",
-        "reason": None,
-        "duration_seconds": 1.5,
-        "attempts": 3,
-        "waited_seconds": 1.25,
-    }
+    line = Line(
+        timestamp="2026-01-01T10:11:12.123456Z",
+        level="info",
+        event="call",
+        id="0190",
+        connection="orders",
+        origin="proxy",
+        method="GET",
+        status=503,
+        state="done",
+        reason=None,
+        duration_seconds=1.5,
+        attempts=3,
+        waited_seconds=1.25,
+    )
     assert sentence(line) == "10:11:12 call orders GET 503 (proxy; 1.500 s, 3 attempts, 1.2 s waited) 0190"
-    gone = line | {"status": None, "reason": "reset", "attempts": 1, "waited_seconds": 0, "recorded": False}
+    gone = structs.replace(line, status=None, reason="reset", attempts=1, waited_seconds=0, recorded=False)
     assert sentence(gone) == "10:11:12 call orders GET reset (proxy; 1.500 s, its record is lost) 0190"
 
 

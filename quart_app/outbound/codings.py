@@ -113,9 +113,24 @@ def decoded(pieces: Pieces, coding: bytes) -> Iterator[bytes]:
     names = codings_in(coding)
     if len(names) > CODINGS or not all(name in MACHINES for name in names):
         raise Unknown
+    given = Given(pieces)
+    pieces = given.pieces()
     for name in reversed(names):
-        pieces = undone(pieces, *MACHINES[name])
+        pieces = undone(pieces, given, *MACHINES[name])
     yield from pieces
+
+
+class Given:
+    """How much of a coded content was taken so far: what comes out in clear is measured by it, whatever lies between."""
+
+    def __init__(self, pieces: Pieces) -> None:
+        self._pieces = pieces
+        self.size = 0
+
+    def pieces(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            self.size += len(piece)
+            yield piece
 
 
 def codings_in(header: bytes) -> list[bytes]:
@@ -123,12 +138,11 @@ def codings_in(header: bytes) -> list[bytes]:
     return [name for part in header.lower().split(b",") if (name := part.strip()) not in (b"", b"identity")]
 
 
-def undone(pieces: Pieces, make: "Callable[[bytes], Machine]", members: int) -> Iterator[bytes]:
+def undone(pieces: Pieces, given: Given, make: "Callable[[bytes], Machine]", members: int) -> Iterator[bytes]:
     """One coding undone, of a content with at most `members` parts of their own; a piece for each step."""
     machine: Machine | None = None
-    fed = given = 0
+    size = 0
     for piece in pieces:
-        fed += len(piece)
         if not piece:
             yield piece
         while piece or (machine and machine.full):
@@ -137,9 +151,9 @@ def undone(pieces: Pieces, make: "Callable[[bytes], Machine]", members: int) -> 
                 if members < 0:
                     raise NotAll
             clear, piece = machine.take(piece)
-            given += len(clear)
+            size += len(clear)
             yield clear
-            if given > min(LARGEST_BYTES, max(RATIO_FROM_BYTES, RATIO * fed)):
+            if size > min(LARGEST_BYTES, max(RATIO_FROM_BYTES, RATIO * given.size)):
                 raise NotAll
     if machine is None or not machine.ended:
         raise NotAll

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from io import BytesIO
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from quart_app.outbound.fields import CURSOR, Fields, fields_of, plain
@@ -25,6 +26,7 @@ PARAMETER = re.compile(r"([?&;])([^=&;#]*)=([^&;#]*)")
 SHORTEST_OWN = 8
 """Shortest value to look for of what only stands under a telling name: `?token_type=bearer` is no secret."""
 
+MOST_NAMES = 10_000
 SLICE_BYTES = 64 * 1024
 TURN_SECONDS = 0.005
 
@@ -135,12 +137,13 @@ class Redactor:
         clean = self._pattern.search(b"\n".join([value for _, value in headers])) is None  # one search, not one each
         return [
             (
-                name.decode("latin-1"),
+                read.text,
                 self.whole(value, role)
-                if is_sensitive(name)
+                if read.sensitive
                 else (value if clean else self.content(value)).decode("latin-1"),
             )
             for name, value in headers
+            if (read := NAMES.get(name) or read_name(name))
         ]
 
     def whole(self, value: bytes, role: str) -> str:
@@ -179,14 +182,25 @@ def is_secret(match: re.Match[str]) -> bool:
     return bool(value and SENSITIVE.search(name) and not CURSOR.search(name))
 
 
-SENSITIVE_NAMES: dict[bytes, bool] = {}
+class Name(NamedTuple):
+    """A header's name as text, and whether its value is never recorded."""
+
+    text: str
+    sensitive: bool
+
+
+NAMES: dict[bytes, Name] = {}
+"""The names that came so far, which are few."""
+
+
+def read_name(name: bytes) -> Name:
+    text = name.decode("latin-1")
+    found = Name(text, bool(SENSITIVE.search(text)))
+    if len(NAMES) < MOST_NAMES:
+        NAMES[name] = found
+    return found
 
 
 def is_sensitive(name: bytes) -> bool:
-    """Whether a header of this name is never recorded; remembered, as the names that come are few."""
-    known = SENSITIVE_NAMES.get(name)
-    if known is None:
-        known = bool(SENSITIVE.search(name.decode("latin-1")))
-        if len(SENSITIVE_NAMES) < 10_000:
-            SENSITIVE_NAMES[name] = known
-    return known
+    """Whether a header of this name is never recorded."""
+    return (NAMES.get(name) or read_name(name)).sensitive

@@ -47,14 +47,17 @@ class Wire(ResponseHandler):
         return message, payload
 
     def set_exception(self, exc: Any, *cause: Any) -> None:
+        """The first fault is what counts: a parser that failed once fails again at all that follows."""
         payload = self._payload
         if cause and isinstance(cause[0], MemoryError):
             exc = cause[0]
-            if payload is not None and not payload.is_eof():
-                set_exception(payload, exc)
         super().set_exception(exc, *cause)
-        if isinstance(exc, HttpProcessingError) and payload is not None and not payload.is_eof():
+        if payload is None or payload.is_eof() or payload.exception() is not None:
+            return
+        if isinstance(exc, HttpProcessingError):
             set_exception(payload, aiohttp.ClientPayloadError("broken framing"))
+        elif isinstance(exc, MemoryError):
+            set_exception(payload, exc)
 
 
 class PeerResponse(aiohttp.ClientResponse):
