@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import io
 import random
 import socket
 import sys
@@ -10,6 +11,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import cast
 
 import brotli
 
@@ -105,7 +107,7 @@ def stream(switchboard: Switchboard, target: str) -> int:
     with socket.create_connection(("127.0.0.1", switchboard.port), 30) as sock:
         asked = f"GET /proxy/{target} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {switchboard.key}\r\n\r\n"
         sock.sendall(asked.encode())
-        with sock.makefile("rb", buffering=MIB) as answered:
+        with cast(io.BufferedReader, sock.makefile("rb", buffering=MIB)) as answered:
             lines = list(iter(answered.readline, b"\r\n"))
             left = next(int(line.split()[1]) for line in lines if line.lower().startswith(b"content-length"))
             while left and (got := answered.readinto(memoryview(into)[: min(left, MIB)])):

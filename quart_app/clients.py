@@ -1,8 +1,11 @@
 """Client connections: how many are open, which of them stand idle, and who gives way when all places are taken."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+import time
+from contextlib import suppress
+from typing import Protocol
+
+LOOK_SECONDS = 1.0
 
 
 class Connection(Protocol):
@@ -26,7 +29,7 @@ class Clients:
         self.refused = 0
         self.closed_idle = 0
         self._busy: set[Connection] = set()
-        self._idle: dict[Connection, None] = {}
+        self._idle: dict[Connection, float] = {}  # in the order in which they became so, with when
         self._watching: asyncio.Task[None] | None = None
 
     @property
@@ -42,7 +45,7 @@ class Clients:
         if self.most and self.open >= self.most and not self._make_room():
             self.refused += 1
             return False
-        self._idle[connection] = None
+        self._idle[connection] = time.monotonic()
         return True
 
     def _make_room(self) -> bool:
@@ -54,15 +57,28 @@ class Clients:
         oldest.cut()
         return True
 
-    def watch(self, ended: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """From the first connection on: those that are idle are retired when the server has `ended`."""
-        if self._watching is None:
-            self._watching = asyncio.create_task(self._retire_idle(ended), name="clients")
+    def watch(self, idle_seconds: float, ended: asyncio.Event) -> None:
+        """From the first connection on: retires who is idle for so long, and all who are idle when the server has `ended`.
 
-    async def _retire_idle(self, ended: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        await ended()
+        One look a second at all of them: a clock for each would be set and stopped with every request.
+        """
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._retire_idle(idle_seconds, ended), name="clients")
+
+    async def _retire_idle(self, idle_seconds: float, ended: asyncio.Event) -> None:
+        while not ended.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await ended.wait()
+            now = time.monotonic()
+            for connection in [one for one, since in self._idle.items() if now - since >= idle_seconds]:
+                self._retire(connection)
         for connection in list(self._idle):
-            connection.retire()
+            self._retire(connection)
+
+    def _retire(self, connection: Connection) -> None:
+        self._idle[connection] = float("inf")  # once
+        connection.retire()
 
     def busy(self, connection: Connection) -> None:
         """A request has come whole."""
@@ -74,7 +90,7 @@ class Clients:
         """An answer has gone out whole."""
         if connection in self._busy:
             self._busy.discard(connection)
-            self._idle[connection] = None
+            self._idle[connection] = time.monotonic()
 
     def ended(self, connection: Connection) -> None:
         self._idle.pop(connection, None)

@@ -7,13 +7,14 @@ from quart_app.clients import Clients
 
 class Caller:
     def __init__(self) -> None:
-        self.is_cut = self.is_retired = False
+        self.is_cut = False
+        self.is_retired = 0
 
     def cut(self) -> None:
         self.is_cut = True
 
     def retire(self) -> None:
-        self.is_retired = True
+        self.is_retired += 1
 
 
 def test_the_one_that_stood_idle_longest_gives_way_to_a_newcomer() -> None:
@@ -64,18 +65,30 @@ def test_without_a_bound_there_is_no_end() -> None:
 
 async def test_when_the_server_ends_those_that_are_idle_are_retired_and_those_at_work_are_not() -> None:
     clients, ended = Clients(), asyncio.Event()
-
-    async def wait() -> None:
-        await ended.wait()
-
     idle, working = Caller(), Caller()
     for caller in (idle, working):
         clients.opened(caller)
-        clients.watch(wait)
+        clients.watch(60, ended)
     clients.busy(working)
     await asyncio.sleep(0)
     assert not idle.is_retired
     ended.set()
     await asyncio.sleep(0.01)
     assert (idle.is_retired, working.is_retired) == (True, False)
+    clients.close()
+
+
+async def test_who_is_idle_for_too_long_is_retired_once_and_who_was_at_work_meanwhile_is_not() -> None:
+    clients, ended = Clients(), asyncio.Event()
+    idle, active = Caller(), Caller()
+    for caller in (idle, active):
+        clients.opened(caller)
+    clients.watch(0.8, ended)
+    await asyncio.sleep(0.5)
+    clients.busy(active)
+    clients.idle(active)
+    await asyncio.sleep(0.7)
+    assert (idle.is_retired, active.is_retired) == (1, 0)
+    await asyncio.sleep(1.0)
+    assert (idle.is_retired, active.is_retired) == (1, 1)
     clients.close()
