@@ -281,6 +281,7 @@ GARBAGE: dict[str, bytes] = {
     invariant="502 `protocol_error` through the proxy and on record; never a 400, a 500 or an empty reply",
     figure="answers other than 502 `protocol_error`",
     unit="answers",
+    note="One header may have 32 KiB, so the long one has 40. Ten interim answers (1xx) are taken, more are not.",
 )
 async def upstream_does_not_speak_http(bench: Bench) -> None:
     other = 0
@@ -331,10 +332,9 @@ async def upstream_never_ends(bench: Bench) -> None:
             limited = (f"X-Switchboard-Total-Seconds: {PATIENCE_SECONDS}",)
             ended = await asyncio.gather(*(take(switchboard, f"{name}/{path}", limited) for _ in range(4)))
             asked = {"connection": name, "path": f"/{path}", "total_seconds": PATIENCE_SECONDS}
-            _, made = await switchboard.ask(
-                "POST", "/api/calls", asked if path == "drip" else asked | {"path": "/drip"}
-            )
-            bench.check(made["reason"] == "total_timeout", f"{path} by the API: {made['reason']}")
+            _, made = await switchboard.ask("POST", "/api/calls", asked)
+            reasons = ("total_timeout",) if path == "drip" else ("total_timeout", "too_large")
+            bench.check(made["reason"] in reasons, f"{path} by the API: {made['reason']}")
             bench.ran(len(ended) + 1)
             for one in ended:
                 late = one.seconds - PATIENCE_SECONDS

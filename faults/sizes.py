@@ -168,7 +168,7 @@ def bombs(chance: random.Random) -> dict[str, tuple[str, bytes]]:
     return {
         "gzip": ("gzip", gzip),
         "deflate": ("deflate", compressed(GIB, zlib.compressobj(9))),
-        "br": ("br", brotli.compress(bytes(GIB // 4), quality=5)),
+        "br": ("br", brotlied(GIB)),
         "zstd": ("zstd", zeros),
         "gzip in gzip": ("gzip, gzip", squeezed(gzip, 31)),
         "gzip in br": ("gzip, br", brotli.compress(gzip, quality=1)),
@@ -178,6 +178,11 @@ def bombs(chance: random.Random) -> dict[str, tuple[str, bytes]]:
         "1,000 members": ("gzip", member * 1000),
         "100,000 empty members": ("gzip", squeezed(b"", 31) * 100_000),
     }
+
+
+def brotlied(size: int) -> bytes:
+    made, piece = brotli.Compressor(quality=5), bytes(4 * MIB)
+    return b"".join(made.process(piece) for _ in range(size // len(piece))) + bytes(made.finish())
 
 
 def squeezed(content: bytes, bits: int) -> bytes:

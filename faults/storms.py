@@ -58,7 +58,8 @@ class Weather:
     "later; p99 of another connection < 2× of that beside the same load without a storm",
     figure="requests for each call, at most",
     unit="×",
-    note="The retry budget is a share of the calls of half a minute, so calls of the calm before a storm count.",
+    note="All calls count, also those that the breaker refuses: of the few before it opens each may be tried again, as the "
+    "budget has a floor of ten retries. And it is a share of the calls of half a minute, with those of the calm before.",
 )
 async def storm_of_5xx(bench: Bench) -> None:
     weather = Weather(bench.random)

@@ -58,7 +58,7 @@ class Clients:
         return True
 
     def watch(self, idle_seconds: float, ended: asyncio.Event) -> None:
-        """From the first connection on: retires who is idle for so long, and all who are idle when the server has `ended`.
+        """From the first connection on: retires who is idle for so long, and all who are when the server has `ended`.
 
         One look a second at all of them: a clock for each would be set and stopped with every request.
         """

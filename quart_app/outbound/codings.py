@@ -121,7 +121,7 @@ def decoded(pieces: Pieces, coding: bytes) -> Iterator[bytes]:
 
 
 class Given:
-    """How much of a coded content was taken so far: what comes out in clear is measured by it, whatever lies between."""
+    """How much of a coded content was taken so far: what comes out is measured by it, whatever lies between."""
 
     def __init__(self, pieces: Pieces) -> None:
         self._pieces = pieces
