@@ -102,7 +102,7 @@ CREATE INDEX calls_by_connection ON calls (connection, id);
 CREATE INDEX calls_open ON calls (owner) WHERE state = 'sending';
 
 -- How far the full-text search has got: every call up to this number is in it, but for those of `search_left_out`.
--- The search itself is FTS5 tables, one for each so many numbers, made as the calls come (quart_app/search.py).
+-- The search itself is FTS5 tables, one for each so many numbers, made as the calls come (quart_app/history/search.py).
 CREATE TABLE search_progress (
     id INTEGER NOT NULL PRIMARY KEY,
     indexed_to BIGINT NOT NULL

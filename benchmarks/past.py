@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quart_app.db import inflated
-from quart_app.indexer import take_next
-from quart_app.search import VOLUME
+from quart_app.history.indexer import take_next
+from quart_app.history.search import VOLUME
 
 DAYS = 80  # within the 90 that calls stay by default
 CHUNK = 50_000

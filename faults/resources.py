@@ -114,8 +114,8 @@ ANSWER_BYTES = 18 * MIB
     invariant="each caller has an answer or a 5xx problem; the process lives on, or it starts again clean",
     figure="calls that were turned away",
     unit="calls",
-    note="The limit (RLIMIT_AS) is set on the running process. Nothing is shed before memory runs out: what then fails is a "
-    "503 `out_of_memory`, and all that wait for memory at that time fail together.",
+    note="The limit (RLIMIT_AS) is set on the running process. Nothing is shed before memory runs out: what then fails "
+    "is a 503 `out_of_memory`, and all that want memory at that time fail together.",
 )
 async def memory_runs_out(bench: Bench) -> None:
     async def large(asked: Asked, peer: Peer) -> None:
@@ -138,9 +138,8 @@ async def memory_runs_out(bench: Bench) -> None:
         turned_away = sum(kind != "done" for kind in outcomes)
         bench.figure(turned_away)
         told = ", ".join(f"{outcomes.count(kind)} {kind}" for kind in sorted(set(outcomes)))
-        bench.remark(
-            f"It had {held:.0f} MiB of address space before; outcomes: {told}; {'it lived on' if alive else 'it ended'}."
-        )
+        lived = "it lived on" if alive else "it ended"
+        bench.remark(f"It had {held:.0f} MiB of address space before. Outcomes: {told}; {lived}.")
         if not alive:
             switchboard.process = None
             await asyncio.to_thread(switchboard.start)

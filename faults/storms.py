@@ -58,8 +58,8 @@ class Weather:
     "later; p99 of another connection < 2× of that beside the same load without a storm",
     figure="requests for each call, at most",
     unit="×",
-    note="All calls count, also those that the breaker refuses: of the few before it opens each may be tried again, as the "
-    "budget has a floor of ten retries. And it is a share of the calls of half a minute, with those of the calm before.",
+    note="All calls count, also those that the breaker refuses: the few before it opens may each be tried again, as the "
+    "budget has a floor of ten retries. It is a share of the calls of half a minute, so those of a calm before count.",
 )
 async def storm_of_5xx(bench: Bench) -> None:
     weather = Weather(bench.random)

@@ -6,9 +6,10 @@ from collections.abc import AsyncGenerator
 
 from quart import Quart
 
-from quart_app import accounts, audit, intake, jobs, logs, web
+from quart_app import accounts, audit, intake, jobs, web
 from quart_app.services import Services, open_services
 from quart_app.settings import Settings, load_settings
+from quart_app.vitals import logs
 
 YOUNG_OBJECTS = 20_000
 """How many more objects must be made than freed before the collector looks at them."""

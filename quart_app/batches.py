@@ -9,9 +9,9 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from quart_app import calls
-from quart_app.call_forms import CallForm
 from quart_app.errors import AppError
 from quart_app.forms import invalid_input
+from quart_app.forms.calls import CallForm
 from quart_app.services import Services
 
 MOST_CALLS = 1000

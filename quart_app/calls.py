@@ -8,15 +8,15 @@ from urllib.parse import urlencode
 from sqlalchemy import select, update
 
 from quart_app import connections, history, replays, tokens
-from quart_app.call_forms import BODIES, CallForm
 from quart_app.errors import CallFailed
-from quart_app.flight import Flight
 from quart_app.forms import validate
+from quart_app.forms.calls import BODIES, CallForm
 from quart_app.models import Call
 from quart_app.outbound import codings, urls
 from quart_app.outbound import headers as header_rules
 from quart_app.outbound.client import Outgoing
 from quart_app.outbound.target import Target
+from quart_app.sending.flight import Flight
 from quart_app.services import Services
 
 USER_AGENT = b"Switchboard/0.1"

@@ -10,13 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils import uuid7
 
 from quart_app import audit
-from quart_app.connection_forms import KEPT, NAME_PATTERN, ConnectionForm, State, changed_fields, merged
 from quart_app.errors import AppError, NotFound
+from quart_app.forms.connections import KEPT, NAME_PATTERN, ConnectionForm, State, changed_fields, merged
 from quart_app.instants import instant
 from quart_app.models import Connection, Token
 from quart_app.outbound.auth import OAuth2, Scheme, guarded
 from quart_app.outbound.headers import normal
-from quart_app.outbound.marks import MARK
+from quart_app.outbound.redaction.marks import MARK
 from quart_app.outbound.target import Target
 from quart_app.outbound.urls import parse_base
 from quart_app.outbound.ways import Proxy, Tls, way_of

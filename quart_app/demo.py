@@ -10,10 +10,10 @@ from hypercorn.asyncio import serve
 from quart import Quart
 
 from quart_app import accounts, calls, connections, create_app
-from quart_app.call_forms import CallForm
-from quart_app.connection_forms import ConnectionForm
 from quart_app.errors import NotFound, SettingsError
 from quart_app.forms import validate
+from quart_app.forms.calls import CallForm
+from quart_app.forms.connections import ConnectionForm
 from quart_app.sandbox import API_KEY_HEADER, DEMO, create_sandbox
 from quart_app.services import Services, open_services
 from quart_app.serving import config, serve_until_told

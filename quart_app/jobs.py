@@ -6,9 +6,11 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from quart_app import calls, history, logs, retention
-from quart_app.indexer import Indexer
+from quart_app import calls, history
+from quart_app.history import retention
+from quart_app.history.indexer import Indexer
 from quart_app.services import Services, is_gone
+from quart_app.vitals import logs
 
 WATCH_SECONDS = 1.0
 SETTLE_SECONDS = 60.0

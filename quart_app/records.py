@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from quart_app.outbound.marks import MARK, MARKED
+from quart_app.outbound.redaction.marks import MARK, MARKED
 from quart_app.outbound.target import Target
 from quart_app.outbound.timings import Timings
 from quart_app.recorder import Record

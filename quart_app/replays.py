@@ -8,7 +8,7 @@ from typing import Any
 from quart_app.errors import AppError
 from quart_app.models import Call
 from quart_app.outbound.headers import normal
-from quart_app.outbound.marks import BEGINNING, MARKED, Place, restore
+from quart_app.outbound.redaction.marks import BEGINNING, MARKED, Place, restore
 from quart_app.outbound.target import Target
 
 

@@ -18,12 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app.audit import Refusals
 from quart_app.broadcast import Broadcast
-from quart_app.call_lines import log_calls, log_lost
 from quart_app.clients import Clients
 from quart_app.db import Database, parse_url
 from quart_app.errors import DataError
 from quart_app.files import make_private_folder
-from quart_app.meters import Meters
 from quart_app.migrations import prepare
 from quart_app.models import Installation
 from quart_app.outbound.client import Client
@@ -32,7 +30,9 @@ from quart_app.outbound.limits import Caps, Limits, Queue
 from quart_app.recorder import Listener, Record, Recorder, ignore
 from quart_app.settings import Settings
 from quart_app.vault import Vault, open_vault
-from quart_app.watchdog import Watchdog
+from quart_app.vitals.call_lines import log_calls, log_lost
+from quart_app.vitals.meters import Meters
+from quart_app.vitals.watchdog import Watchdog
 
 T = TypeVar("T")
 log = structlog.get_logger()

@@ -13,9 +13,9 @@ from quart import Quart
 
 from quart_app import create_app
 from quart_app.errors import SettingsError
-from quart_app.logs import server_logger
 from quart_app.services import check_free
 from quart_app.settings import Settings
+from quart_app.vitals.logs import server_logger
 
 LOOPBACK = ("127.", "localhost:", "[::1]:")
 

@@ -6,12 +6,12 @@ from typing import Any
 from aiohttp import web
 
 from quart_app import connections, history
-from quart_app.connection_forms import ConnectionForm
-from quart_app.flight import Flight
+from quart_app.forms.connections import ConnectionForm
 from quart_app.models import Call
 from quart_app.outbound.client import Outgoing
 from quart_app.outbound.target import Target
 from quart_app.outbound.urls import join
+from quart_app.sending.flight import Flight
 from quart_app.services import Services
 
 

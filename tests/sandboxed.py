@@ -10,7 +10,7 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
 from quart_app import connections
-from quart_app.connection_forms import ConnectionForm
+from quart_app.forms.connections import ConnectionForm
 from quart_app.outbound.target import Target
 from quart_app.sandbox import DEMO, AuthorizationServer, create_sandbox
 from quart_app.services import Services

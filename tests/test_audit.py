@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from quart_app import accounts, audit, connections
-from quart_app.connection_forms import ConnectionForm
 from quart_app.errors import NotFound
+from quart_app.forms.connections import ConnectionForm
 from quart_app.models import AuditEntry
 from quart_app.outbound.egress import EgressDenied
 from quart_app.services import Services, open_services

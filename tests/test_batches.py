@@ -10,7 +10,7 @@ from sqlalchemy import func, select, text
 
 from quart_app import batches, connections
 from quart_app.batches import BatchForm
-from quart_app.connection_forms import ConnectionForm
+from quart_app.forms.connections import ConnectionForm
 from quart_app.models import Call
 from quart_app.recorder import Record
 from quart_app.records import BLANK

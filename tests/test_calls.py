@@ -3,8 +3,8 @@
 from typing import Any
 
 from quart_app import calls, connections
-from quart_app.call_forms import CallForm
-from quart_app.connection_forms import ConnectionForm
+from quart_app.forms.calls import CallForm
+from quart_app.forms.connections import ConnectionForm
 from quart_app.services import Services
 from tests.upstream import Upstream
 

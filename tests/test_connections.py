@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from sqlalchemy import select
 
 from quart_app import connections, tokens
-from quart_app.connection_forms import NAME_PATTERN, ConnectionForm
 from quart_app.errors import AppError, NotFound
+from quart_app.forms.connections import NAME_PATTERN, ConnectionForm
 from quart_app.models import Base, Connection, Token
 from quart_app.outbound.auth import Bearer, OAuth2
 from quart_app.outbound.target import Policy

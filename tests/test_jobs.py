@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import select
 
 from quart_app import calls, connections, jobs
-from quart_app.call_forms import CallForm
-from quart_app.connection_forms import ConnectionForm
+from quart_app.forms.calls import CallForm
+from quart_app.forms.connections import ConnectionForm
 from quart_app.jobs import Others, every
 from quart_app.models import Call
 from quart_app.outbound.target import Target

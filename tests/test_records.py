@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quart_app.models import Attempt, Call
-from quart_app.outbound.marks import MARK
+from quart_app.outbound.redaction.marks import MARK
 from quart_app.outbound.timings import Timings
 from quart_app.recorder import Record
 from quart_app.records import Copy, add_attempt, content_headers, new_call, shown_url

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from quart_app import accounts, calls, connections, jobs
-from quart_app.connection_forms import ConnectionForm
 from quart_app.errors import DataError
+from quart_app.forms.connections import ConnectionForm
 from quart_app.models import Call, Installation
 from quart_app.outbound.target import Target
 from quart_app.recorder import Record

@@ -10,10 +10,10 @@ from aiohttp import web
 from sqlalchemy import select, text
 
 from quart_app import calls, connections, tokens
-from quart_app.call_forms import CallForm
 from quart_app.calls import Sent
-from quart_app.connection_forms import ConnectionForm
 from quart_app.errors import CallFailed
+from quart_app.forms.calls import CallForm
+from quart_app.forms.connections import ConnectionForm
 from quart_app.models import Attempt, Base, Call, Token
 from quart_app.recorder import Record
 from quart_app.records import BLANK

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from quart_app import calls
-from quart_app.call_forms import CallForm
 from quart_app.cli.options import STORE, actor, as_json, opened, pairs, run, settings_options
 from quart_app.forms import validate
+from quart_app.forms.calls import CallForm
 
 MOST_FILE_BYTES = 100 * 1024**2
 STDIN = "-"

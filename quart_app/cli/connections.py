@@ -7,8 +7,8 @@ import click
 
 from quart_app import calls, connections
 from quart_app.cli.options import STORE, actor, as_json, opened, pairs, print_table, run, secret, settings_options
-from quart_app.connection_forms import ConnectionForm
 from quart_app.forms import validate
+from quart_app.forms.connections import ConnectionForm
 
 
 @click.group()

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import click
 import uvloop
 
-from quart_app import logs
 from quart_app.errors import AppError, SettingsError
 from quart_app.services import Services, open_services
 from quart_app.settings import PREFIX, Settings, load_settings, table
+from quart_app.vitals import logs
 
 STORE = ("data", "database_url", "key_file")
 T = TypeVar("T")

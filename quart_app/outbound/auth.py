@@ -13,8 +13,8 @@ from urllib.parse import quote
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from quart_app.outbound.headers import NAME, NOT_FORWARDED, normal
-from quart_app.outbound.marks import Fingerprint, mark
-from quart_app.outbound.redact import Redactor
+from quart_app.outbound.redaction.marks import Fingerprint, mark
+from quart_app.outbound.redaction.redactor import Redactor
 from quart_app.outbound.urls import parse_base
 
 NOTHING_SECRET = Redactor()

@@ -10,7 +10,7 @@ import msgspec
 
 from quart_app.outbound.auth import Credential as Credential
 from quart_app.outbound.auth import OAuth2, bearer, guarded
-from quart_app.outbound.marks import Fingerprint
+from quart_app.outbound.redaction.marks import Fingerprint
 
 ANSWER_BYTES = 64 * 1024
 LONGEST_LIFE_SECONDS = 10 * 365 * 86400

@@ -11,7 +11,7 @@ from yarl import URL
 
 from quart_app.outbound.client import Outgoing
 from quart_app.outbound.headers import Headers, normal
-from quart_app.outbound.redact import is_sensitive
+from quart_app.outbound.redaction.redactor import is_sensitive
 
 STATUSES = frozenset((301, 302, 303, 307, 308))
 MOST_HOPS = 5

@@ -11,8 +11,8 @@ from quart import Quart, Response
 from werkzeug.exceptions import HTTPException
 
 from quart_app.batches import BatchForm
-from quart_app.call_forms import CallChange
 from quart_app.errors import AppError
+from quart_app.forms.calls import CallChange
 from quart_app.settings import Settings
 from quart_app.web import errors, hooks, metrics, operations, pages, shapes
 from quart_app.web.access import CALL, MANAGE, METRICS, PAGE, PERSON, PUBLIC, READ, SIGN_IN, SIGNED_IN

@@ -17,11 +17,12 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app import logs, storage
-from quart_app.meters import MOST_CONNECTIONS, Histogram, Series
+from quart_app.history import storage
 from quart_app.models import Connection
 from quart_app.outbound.limits import Limits
 from quart_app.services import Services
+from quart_app.vitals import logs
+from quart_app.vitals.meters import MOST_CONNECTIONS, Histogram, Series
 
 READ_SECONDS = 5.0
 BREAKER_STATES = ("closed", "open", "half_open")

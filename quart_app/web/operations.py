@@ -7,9 +7,9 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app import storage
+from quart_app.history import storage
 from quart_app.services import Services
-from quart_app.watchdog import KEPT_SECONDS, UNWELL_SECONDS
+from quart_app.vitals.watchdog import KEPT_SECONDS, UNWELL_SECONDS
 from quart_app.web.bodies import answer
 
 LEAST_FREE_BYTES = 64 * 1024**2

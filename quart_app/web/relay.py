@@ -10,11 +10,11 @@ from typing import Any
 
 from quart_app import calls, connections
 from quart_app.errors import AppError, CallFailed, Invalid
-from quart_app.flight import Flight
 from quart_app.outbound import urls
 from quart_app.outbound.client import Answer, Outgoing
 from quart_app.outbound.headers import Headers, returned
 from quart_app.outbound.target import Target
+from quart_app.sending.flight import Flight
 from quart_app.services import Services
 from quart_app.web import access
 from quart_app.web.access import Admission

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from quart_app.connection_forms import State
 from quart_app.errors import REASONS
+from quart_app.forms.connections import State
 from quart_app.outbound.target import Policy
 
 Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"})]

@@ -9,11 +9,11 @@ import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from quart_app.flight import Flight
 from quart_app.outbound.client import Answer, AttemptFailed, Outgoing
 from quart_app.outbound.headers import returned
 from quart_app.outbound.target import Target
 from quart_app.outbound.websocket import BROKEN, MOST_MESSAGE_BYTES, Close, Opening, Upgraded
+from quart_app.sending.flight import Flight
 from quart_app.services import Services
 from quart_app.web import access
 from quart_app.web.access import Admission

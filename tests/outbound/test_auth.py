@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from quart_app.outbound.auth import Credential, bearer, guarded
-from quart_app.outbound.marks import MARK, MARKED
+from quart_app.outbound.redaction.marks import MARK, MARKED
 from tests.outbound.targets import scheme
 
 OAUTH: dict[str, Any] = {

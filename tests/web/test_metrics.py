@@ -10,9 +10,9 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from quart import Quart
 
-from quart_app.meters import DURATION_SECONDS
 from quart_app.outbound.limits import Limits
 from quart_app.services import Services
+from quart_app.vitals.meters import DURATION_SECONDS
 from quart_app.web.metrics import FAMILIES
 from tests import metrics_page
 from tests.test_recorder import broken

@@ -11,7 +11,9 @@ from quart_app.web import ROUTES, openapi
 from quart_app.web.openapi import template
 from tests.web.conftest import Asker
 
-API = [route for route in ROUTES if route.path.startswith(("/api/", "/healthz", "/readyz", "/metrics", "/_token_refresh"))]
+API = [
+    route for route in ROUTES if route.path.startswith(("/api/", "/healthz", "/readyz", "/metrics", "/_token_refresh"))
+]
 TYPES = {"object", "array", "string", "number", "integer", "boolean", "null"}
 
 

@@ -11,7 +11,7 @@ import pytest
 from quart_app import create_app
 from quart_app.services import Services
 from quart_app.settings import load_settings
-from quart_app.watchdog import KEPT_SECONDS, TICK_SECONDS, UNWELL_SECONDS
+from quart_app.vitals.watchdog import KEPT_SECONDS, TICK_SECONDS, UNWELL_SECONDS
 from quart_app.web.shapes import Health
 from tests.postgres import PostgresServer
 from tests.web.conftest import Asker

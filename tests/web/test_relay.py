@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from quart_app import accounts, connections
-from quart_app.connection_forms import ConnectionForm
+from quart_app.forms.connections import ConnectionForm
 from quart_app.services import Services
 from tests.served import Served
 from tests.upstream import Upstream, raw_upstream

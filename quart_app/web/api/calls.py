@@ -7,12 +7,13 @@ import msgspec
 from quart import Response, request
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app import batches, calls, comparisons, history
+from quart_app import batches, calls, history
 from quart_app.accounts import Who
 from quart_app.batches import MOST_CALLS, BatchForm
-from quart_app.call_forms import CallForm
 from quart_app.errors import AppError, Fault, Invalid
 from quart_app.forms import validate
+from quart_app.forms.calls import CallForm
+from quart_app.history import comparisons
 from quart_app.services import Services
 from quart_app.web.api import pages
 from quart_app.web.api.connections import origin

@@ -8,9 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app import calls, connections, standing, tokens
 from quart_app.accounts import Who
-from quart_app.connection_forms import ConnectionChange, ConnectionForm
 from quart_app.errors import AppError, Invalid
 from quart_app.forms import invalid_input
+from quart_app.forms.connections import ConnectionChange, ConnectionForm
 from quart_app.instants import instant
 from quart_app.outbound.auth import OAuth2
 from quart_app.services import Services
