@@ -17,13 +17,26 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from faults import answers, callers, clocks, page, resources, sizes, storms, ways_out, work
+from faults import (
+    answers,
+    callers,
+    clocks,
+    crowds,
+    framing,
+    page,
+    resources,
+    sizes,
+    storms,
+    tokens,
+    ways_out,
+    work,
+)
 from faults.harness import FAULTS, Fault, Finding, inject
 from faults.switchboard import prepare
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "faults.md"
-GROUPS = (answers, callers, clocks, resources, sizes, storms, ways_out, work)
+GROUPS = (answers, callers, clocks, crowds, framing, resources, sizes, storms, tokens, ways_out, work)
 PACKAGES = ("switchboard-gateway", "aiohttp", "hypercorn", "quart", "uvloop")
 OPEN_FILES = 8192
 

@@ -1,4 +1,4 @@
-"""Upstreams that fail all the time, that ask to be left in peace, and that refuse every token (31, 32, 38)."""
+"""Upstreams that fail all the time, and that ask to be left in peace (31, 32)."""
 
 import asyncio
 import random
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
-from faults import tokens
 from faults.fakes import Asked, Peer, answer, fake
 from faults.harness import Bench, fault, percentile, rounded
 from faults.load import Ended, Steady, call, eventually
@@ -58,8 +57,8 @@ class Weather:
     "later; p99 of another connection < 2× of that beside the same load without a storm",
     figure="requests for each call, at most",
     unit="×",
-    note="All calls count, also those that the breaker refuses: the few before it opens may each be tried again, as the "
-    "budget has a floor of ten retries. It is a share of the calls of half a minute, so those of a calm before count.",
+    note="All calls count, also those that the breaker refuses: the few before it opens may each be tried again, as "
+    "the budget has a floor of ten retries. It is a share of the calls of half a minute, those of a calm before too.",
 )
 async def storm_of_5xx(bench: Bench) -> None:
     weather = Weather(bench.random)
@@ -271,47 +270,3 @@ async def told_nothing(bench: Bench, switchboard: Switchboard, name: str, says: 
     most = WAITERS + 10
     bench.check(len(limited.at) <= most, f"{name}: {len(limited.at)} requests in {seconds:.1f} s, of {most} at most")
     bench.check(all(one.status == 429 for one in ended), f"{name}: {[one.status for one in ended]}")
-
-
-# 38
-
-LONE, CROWD = 6, 20
-
-
-@fault(
-    "38",
-    "Upstream answers 401 to every token",
-    invariant="one new token and one more request for a call, then the 401 is passed on; callers at once share tokens",
-    figure="token requests for a call, at most",
-    unit="requests",
-)
-async def every_token_is_refused(bench: Bench) -> None:
-    async def refuse(asked: Asked, peer: Peer) -> None:
-        await peer.send(answer(b"no", 401, 'WWW-Authenticate: Bearer error="invalid_token"'))
-
-    async with fake(tokens.issuing(refuse)) as upstream, bench.serving() as switchboard:
-        auth = tokens.auth_of(upstream)
-        name = await switchboard.connect("api", upstream.url, auth=auth, policy={"concurrency": CROWD})
-        most = 0
-        for number in range(LONE):
-            dials, requests = upstream.count(tokens.AT), upstream.count(f"/{number}")
-            ended = await call(switchboard, f"{name}/{number}")
-            dials, requests = upstream.count(tokens.AT) - dials - (number == 0), upstream.count(f"/{number}") - requests
-            most = max(most, dials)
-            bench.ran()
-            bench.check(ended.status == 401 and not ended.ours, f"the caller has {ended.status}, ours: {ended.ours}")
-            bench.check((dials, requests) == (1, 2), f"{dials} token requests and {requests} requests for a call")
-        dials = upstream.count(tokens.AT)
-        together = await asyncio.gather(*(call(switchboard, f"{name}/crowd") for _ in range(CROWD)))
-        dials, requests = upstream.count(tokens.AT) - dials, upstream.count("/crowd")
-        bench.ran(CROWD)
-        bench.figure(max(most, dials / CROWD))
-        bench.remark(f"{CROWD} calls at once made {dials} token requests and {requests} requests.")
-        bench.check(all(one.status == 401 for one in together), f"together: {[one.status for one in together]}")
-        bench.check(dials <= CROWD and requests <= 2 * CROWD, f"together: {dials} token requests, {requests} requests")
-        record = await switchboard.call(together[0].id)
-        reasons = [attempt["next_reason"] for attempt in record["attempts"]]
-        bench.check(reasons == ["new_token", None], f"on record: {reasons}")
-        bench.check(
-            (await switchboard.ask("GET", f"/api/connections/{name}"))[1]["state"] == "ready", "state is not ready"
-        )
