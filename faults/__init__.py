@@ -4,7 +4,7 @@
     switchboard   the server under test, a process of its own      page        docs/faults.md
     launcher      the same with a hand inside: clock, names, block
     fakes         upstreams that misbehave                         load        callers, and how long they wait
-    names         a small name server and its client
+    names         a small name server and its client           tokens      an upstream that issues tokens
 
 The other modules hold the faults, a group each; a fault is a function under its number.
 """

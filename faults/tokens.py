@@ -1,5 +1,6 @@
 """An upstream with a token endpoint of its own, for faults that have to do with it, and one that refuses all (38)."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
