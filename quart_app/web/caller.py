@@ -215,9 +215,11 @@ class Caller:
             await asyncio.sleep(0)  # first, because the server would end it in order
 
     def close(self) -> None:
-        self._work = None
-        if self._timer is not None:
-            self._timer.cancel()
-        for task in (self._watch, self._asking):
+        """Ends the watch, and leaves no circle behind: a task's last error holds its frame, and that this caller."""
+        tasks, timer = (self._watch, self._asking), self._timer
+        self._work = self._watch = self._asking = self._timer = None
+        if timer is not None:
+            timer.cancel()
+        for task in tasks:
             if task is not None:
                 task.cancel()
