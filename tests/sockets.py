@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from tests.upstream import serving
 from tests.wire import Wire
 
 Talk = Callable[[web.WebSocketResponse], Awaitable[None]]
@@ -40,16 +41,8 @@ class SocketUpstream:
         upstream = cls(talk, options={"max_msg_size": 64 * 1024**2} | options)
         app = web.Application()
         app.router.add_get("/{anything:.*}", upstream.answer)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        server: Any = site._server
-        upstream.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        try:
+        async with serving(app) as upstream.url:
             yield upstream
-        finally:
-            await runner.cleanup()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request)

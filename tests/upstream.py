@@ -24,6 +24,20 @@ class Seen:
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
 
 
+@asynccontextmanager
+async def serving(app: web.Application) -> AsyncIterator[str]:
+    """The app on a port of loopback while the block runs; its URL."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    server: Any = site._server
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        await runner.cleanup()
+
+
 @dataclass
 class Upstream:
     """`url` is where it is; `seen` every request with its body read; set `handler` to answer otherwise."""
@@ -39,16 +53,8 @@ class Upstream:
         upstream = cls()
         app = web.Application(client_max_size=2 * 1024**3)
         app.router.add_route("*", "/{anything:.*}", upstream.answer)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        server: Any = site._server
-        upstream.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        try:
+        async with serving(app) as upstream.url:
             yield upstream
-        finally:
-            await runner.cleanup()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read() if self.reads_body else b""

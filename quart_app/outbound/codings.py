@@ -8,6 +8,7 @@ import asyncio
 import sys
 import time
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
 
@@ -159,14 +160,14 @@ def undone(pieces: Pieces, given: Given, make: "Callable[[bytes], Machine]", mem
         raise NotAll
 
 
-class Machine:
+class Machine(ABC):
     """A coding's own decoder behind one face. `full` says that it may have more to give before it is given more."""
 
     ended = full = False
 
+    @abstractmethod
     def take(self, data: bytes) -> tuple[bytes, bytes]:
         """At most 64 KiB in clear, and what it left of the data. Raises NotAll for what is not in the coding."""
-        raise NotImplementedError
 
 
 class Inflate(Machine):

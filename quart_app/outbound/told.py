@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from quart_app.outbound.retry import LONGEST_HOLD_SECONDS, retry_after_seconds
 
@@ -35,20 +36,13 @@ class Told:
         return max(self.hold_seconds or 0.0, (self.reset_seconds or 0.0) if self.remaining == 0 else 0.0)
 
 
-KINDS: dict[bytes, str] = {}
-"""What a header's name says, by its spelling; the names that come are few."""
-
-
+@lru_cache(maxsize=1000)
 def kind(name: bytes) -> str:
-    found = KINDS.get(name)
-    if found is None:
-        match = SPELLED.fullmatch(name)
-        found = "retry-after" if name.lower() == b"retry-after" else ""
-        if match:
-            found = (match[1] or b"all").decode().lower()
-        if len(KINDS) < 1000:
-            KINDS[name] = found
-    return found
+    """What a header of this name says, in whatever spelling; empty for one that says nothing of limits."""
+    if name.lower() == b"retry-after":
+        return "retry-after"
+    match = SPELLED.fullmatch(name)
+    return (match[1] or b"all").decode().lower() if match else ""
 
 
 def told(headers: Sequence[tuple[bytes, bytes]], status: int, now: float) -> Told | None:

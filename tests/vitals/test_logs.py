@@ -46,10 +46,10 @@ def test_a_library_s_message_is_a_line_of_the_same_form_with_its_traceback_in_it
     try:
         raise OSError(24, "Too many open files")
     except OSError:
-        library("some.library").exception("accept failed on %s\nsocket: %r", "7", object)
-    library("some.library").warning("100 % wrong: %d", "x")
+        library("some.package").exception("accept failed on %s\nsocket: %r", "7", object)
+    library("some.package").warning("100 % wrong: %d", "x")
     [event] = written(capsys)
-    assert (event["level"], event["logger"]) == ("error", "some.library")
+    assert (event["level"], event["logger"]) == ("error", "some.package")
     assert event["event"].startswith("accept failed on 7\n")
     assert "Too many open files" in event["exception"]
 
@@ -82,7 +82,7 @@ async def test_storms_are_told_of_in_the_log(capsys: pytest.CaptureFixture[str])
     logs.THROTTLE = Throttle(lambda: now[0])
     for number in range(150):
         structlog.get_logger().warning("storm", number=number)
-        library("some.library").error(f"accept failed\nsocket: {number}")
+        library("some.package").error(f"accept failed\nsocket: {number}")
     now[0] += 1
     await logs.tell_suppressed()
     events = written(capsys)
@@ -90,7 +90,7 @@ async def test_storms_are_told_of_in_the_log(capsys: pytest.CaptureFixture[str])
     assert len([event for event in events if event["event"] == "storm"]) == LINES_A_SECOND
     assert len([event for event in events if event.get("logger")]) == LINES_A_SECOND
     told = [(event["kind"], event["count"]) for event in events if event["event"] == "log_suppressed"]
-    assert sorted(told) == [("some.library: accept failed", 50), ("storm", 50)]
+    assert sorted(told) == [("some.package: accept failed", 50), ("storm", 50)]
 
 
 def test_a_start_that_is_refused_needs_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,6 @@ PARAMETER = re.compile(r"([?&;])([^=&;#]*)=([^&;#]*)")
 SHORTEST_OWN = 8
 """Shortest value to look for of what only stands under a telling name: `?token_type=bearer` is no secret."""
 
-MOST_NAMES = 10_000
 SLICE_BYTES = 64 * 1024
 TURN_SECONDS = 0.005
 
@@ -143,7 +142,7 @@ class Redactor:
                 else (value if clean else self.content(value)).decode("latin-1"),
             )
             for name, value in headers
-            if (read := NAMES.get(name) or read_name(name))
+            if (read := read_name(name))
         ]
 
     def whole(self, value: bytes, role: str) -> str:
@@ -189,18 +188,12 @@ class Name(NamedTuple):
     sensitive: bool
 
 
-NAMES: dict[bytes, Name] = {}
-"""The names that came so far, which are few."""
-
-
+@lru_cache(maxsize=10_000)
 def read_name(name: bytes) -> Name:
     text = name.decode("latin-1")
-    found = Name(text, bool(SENSITIVE.search(text)))
-    if len(NAMES) < MOST_NAMES:
-        NAMES[name] = found
-    return found
+    return Name(text, bool(SENSITIVE.search(text)))
 
 
 def is_sensitive(name: bytes) -> bool:
     """Whether a header of this name is never recorded."""
-    return (NAMES.get(name) or read_name(name)).sensitive
+    return read_name(name).sensitive
