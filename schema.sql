@@ -3,13 +3,15 @@
 -- A column named sealed_* holds AES-256-GCM ciphertext (quart_app/vault.py); nothing secret stands here in clear.
 
 -- This installation: one row. `revision` is counted up by every change of a connection, key or sign-in,
--- so that a process sees what another one changed; `sealed_canary` tells a wrong key at the start.
+-- so that a process sees what another one changed; `sealed_canary` tells a wrong key at the start. Fingerprints have a
+-- key of their own, so that marks in the history still tell when the sealing key was rotated.
 CREATE TABLE installation (
     id INTEGER NOT NULL PRIMARY KEY,
     instance_id TEXT NOT NULL,
     revision INTEGER NOT NULL,
     sealed_canary BLOB NOT NULL,
-    created_at REAL NOT NULL
+    created_at REAL NOT NULL,
+    sealed_fingerprint_key BLOB
 );
 
 -- An external API: where it is, how to sign in to it, and how to treat it; `tls` and `proxy` say how it is reached.
@@ -32,8 +34,10 @@ CREATE TABLE connections (
     updated_at REAL NOT NULL
 );
 
--- The OAuth tokens of a connection. `generation` counts refreshes; `claim` names the one that is allowed to dial
--- the token endpoint until `lease_until`, on the database's clock; `sent_at` says that it did.
+-- The OAuth tokens of a connection. `generation` counts what was stored; `claim` is the one exchange that may dial the
+-- token endpoint until `lease_until`, on the database's clock. A failure holds the next dial back until `retry_at`, on
+-- the same clock. `sealed_spare_refresh_token` came back after its claim was lost: it is tried once, where the kept one
+-- is refused. `refresh_at` is when it is refreshed ahead, `refresh_expires_at` when the refresh token ends if unused.
 CREATE TABLE tokens (
     connection_id TEXT NOT NULL PRIMARY KEY REFERENCES connections (id) ON DELETE CASCADE,
     generation INTEGER NOT NULL,
@@ -45,8 +49,91 @@ CREATE TABLE tokens (
     refreshed_at REAL,
     claim TEXT,
     lease_until REAL,
-    sent_at REAL
+    sent_at REAL,
+    sealed_spare_refresh_token BLOB,
+    refresh_at REAL,
+    refresh_expires_at REAL,
+    signed_in_at REAL,
+    signed_in_by TEXT,
+    failures INTEGER NOT NULL DEFAULT 0,
+    retry_at REAL
 );
+
+-- The ledger: every exchange with a token endpoint. `generation` is the one it set out from; `owner` the process;
+-- `state` goes claimed, sent, then stored, failed, or in_doubt where nobody can know what the provider did with it.
+-- Instants are on the database's clock. The exchange itself is the call of the same id; `failure` is the class of
+-- what went wrong, `reason` its code, `skew_seconds` how far our clock was ahead of the provider's.
+CREATE TABLE token_exchanges (
+    id TEXT NOT NULL PRIMARY KEY,
+    connection_id TEXT NOT NULL,
+    connection TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    grant_type TEXT NOT NULL,
+    cause TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    state TEXT NOT NULL,
+    failure TEXT,
+    reason TEXT,
+    detail TEXT,
+    oddities TEXT NOT NULL,
+    skew_seconds REAL,
+    claimed_at REAL NOT NULL,
+    sent_at REAL,
+    ended_at REAL
+);
+
+-- The ledger of one connection, newest first.
+CREATE INDEX token_exchanges_by_connection ON token_exchanges (connection_id, id);
+
+-- What a stop left open.
+CREATE INDEX token_exchanges_open ON token_exchanges (owner) WHERE state IN ('claimed', 'sent');
+
+-- A sign-in at a provider that is under way (RFC 6749 §4.1): good once, in the browser that began it. SHA-256 of its
+-- state, of the browser's cookie and of the nonce; the PKCE verifier sealed.
+CREATE TABLE authorizations (
+    state_hash TEXT NOT NULL PRIMARY KEY,
+    browser_hash TEXT NOT NULL,
+    connection_id TEXT NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
+    issuer TEXT,
+    redirect_uri TEXT NOT NULL,
+    nonce_hash TEXT NOT NULL,
+    sealed_verifier BLOB NOT NULL,
+    actor TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    expires_at REAL NOT NULL,
+    used_at REAL
+);
+
+-- Somebody else's URL that is told what happens to connections, with a signature by `sealed_secret`.
+CREATE TABLE webhooks (
+    id TEXT NOT NULL PRIMARY KEY,
+    url TEXT NOT NULL,
+    events TEXT NOT NULL,
+    allow_private BOOLEAN NOT NULL,
+    sealed_secret BLOB NOT NULL,
+    created_at REAL NOT NULL
+);
+
+-- One event on its way to one webhook, made in the transaction of what it tells of. `tries` lists each POST: when,
+-- its status or reason, its seconds. `next_at` is when it is tried (again); who tries it moves that on first.
+CREATE TABLE deliveries (
+    id TEXT NOT NULL PRIMARY KEY,
+    webhook_id TEXT NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
+    event TEXT NOT NULL,
+    connection TEXT NOT NULL,
+    body TEXT NOT NULL,
+    state TEXT NOT NULL,
+    tries TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    next_at REAL,
+    ended_at REAL
+);
+
+-- What is due.
+CREATE INDEX deliveries_due ON deliveries (next_at) WHERE state = 'pending';
+
+-- Deliveries of one webhook, newest first.
+CREATE INDEX deliveries_by_webhook ON deliveries (webhook_id, id);
 
 -- What was sent or answered, after redaction, once per content and hour: `hash` is the hour it was kept in (hours since
 -- the epoch, six hex digits), a hyphen, and the SHA-256 of the content as kept, so that what only old calls hold goes

@@ -55,6 +55,7 @@ class Installation(Base):
     revision: Mapped[int]
     sealed_canary: Mapped[bytes]
     created_at: Mapped[float]
+    sealed_fingerprint_key: Mapped[bytes | None]
 
 
 class Connection(Base):
@@ -90,6 +91,90 @@ class Token(Base):
     claim: Mapped[str | None]
     lease_until: Mapped[float | None]
     sent_at: Mapped[float | None]
+    sealed_spare_refresh_token: Mapped[bytes | None]
+    refresh_at: Mapped[float | None]
+    refresh_expires_at: Mapped[float | None]
+    signed_in_at: Mapped[float | None]
+    signed_in_by: Mapped[str | None]
+    failures: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    retry_at: Mapped[float | None]
+
+
+class TokenExchange(Base):
+    __tablename__ = "token_exchanges"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    connection_id: Mapped[str]
+    connection: Mapped[str]
+    generation: Mapped[int]
+    grant_type: Mapped[str]
+    cause: Mapped[str]
+    owner: Mapped[str]
+    state: Mapped[str]
+    failure: Mapped[str | None]
+    reason: Mapped[str | None]
+    detail: Mapped[str | None]
+    oddities: Mapped[list[Any]]
+    skew_seconds: Mapped[float | None]
+    claimed_at: Mapped[float]
+    sent_at: Mapped[float | None]
+    ended_at: Mapped[float | None]
+    __table_args__ = (
+        Index("token_exchanges_by_connection", "connection_id", "id"),
+        Index(
+            "token_exchanges_open",
+            "owner",
+            sqlite_where=text("state IN ('claimed', 'sent')"),
+            postgresql_where=text("state IN ('claimed', 'sent')"),
+        ),
+    )
+
+
+class Authorization(Base):
+    __tablename__ = "authorizations"
+    state_hash: Mapped[str] = mapped_column(primary_key=True)
+    browser_hash: Mapped[str]
+    connection_id: Mapped[str] = mapped_column(ForeignKey("connections.id", ondelete="CASCADE"))
+    issuer: Mapped[str | None]
+    redirect_uri: Mapped[str]
+    nonce_hash: Mapped[str]
+    sealed_verifier: Mapped[bytes]
+    actor: Mapped[str]
+    created_at: Mapped[float]
+    expires_at: Mapped[float]
+    used_at: Mapped[float | None]
+
+
+class Webhook(Base):
+    __tablename__ = "webhooks"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    url: Mapped[str]
+    events: Mapped[list[Any]]
+    allow_private: Mapped[bool]
+    sealed_secret: Mapped[bytes]
+    created_at: Mapped[float]
+
+
+class Delivery(Base):
+    __tablename__ = "deliveries"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
+    event: Mapped[str]
+    connection: Mapped[str]
+    body: Mapped[str]
+    state: Mapped[str]
+    tries: Mapped[list[Any]]
+    created_at: Mapped[float]
+    next_at: Mapped[float | None]
+    ended_at: Mapped[float | None]
+    __table_args__ = (
+        Index(
+            "deliveries_due",
+            "next_at",
+            sqlite_where=text("state = 'pending'"),
+            postgresql_where=text("state = 'pending'"),
+        ),
+        Index("deliveries_by_webhook", "webhook_id", "id"),
+    )
 
 
 class Body(Base):

@@ -21,7 +21,7 @@ from quart_app.errors import DataError
 from quart_app.files import copy_sqlite
 from quart_app.models import Base
 
-SCHEMA = "0002"
+SCHEMA = "0003"
 """The newest step in `versions/`, which a new database has from the start."""
 
 log = structlog.get_logger()

@@ -81,7 +81,7 @@ async def shape(db: Database) -> dict[str, Any]:
 
 async def drop_all(db: Database) -> None:
     tables = await shape(db)
-    for table in sorted(tables, key=lambda name: name in ("accounts", "connections")):
+    for table in sorted(tables, key=lambda name: name in ("accounts", "connections", "webhooks")):
         await run(db, f"DROP TABLE {table}")
 
 

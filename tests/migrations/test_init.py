@@ -24,8 +24,8 @@ STEP = '''"""A step to come."""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 
 
 def upgrade() -> None:
@@ -45,7 +45,7 @@ def steps(tmp_path: Path) -> Path:
 
 
 def add_step(steps: Path, text_: str) -> None:
-    (steps / "versions" / "0003_next.py").write_text(text_)
+    (steps / "versions" / "0004_next.py").write_text(text_)
 
 
 async def versions(db: Database) -> list[str]:
@@ -91,13 +91,13 @@ async def test_an_older_database_is_upgraded_after_a_private_copy(empty_db: Data
     await prepare(empty_db)
     await run(empty_db, "INSERT INTO accounts VALUES ('1', 'first', 1.0)")
     add_step(steps, STEP)
-    await prepare(empty_db, steps=steps, newest="0003")
-    assert await versions(empty_db) == ["0003"]
+    await prepare(empty_db, steps=steps, newest="0004")
+    assert await versions(empty_db) == ["0004"]
     assert await accounts(empty_db) == ["first", "second"]
     assert "email" in await columns(empty_db, "accounts")
     if not empty_db.path:
         return
-    (copy,) = empty_db.path.parent.glob("switchboard.db.before-0003-*")
+    (copy,) = empty_db.path.parent.glob("switchboard.db.before-0004-*")
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     with closing(sqlite3.connect(copy)) as old:
         assert old.execute("SELECT * FROM accounts").fetchall() == [("1", "first", 1.0)]
@@ -111,9 +111,9 @@ async def test_a_step_that_fails_leaves_schema_and_rows(empty_db: Database, step
     await prepare(empty_db)
     await run(empty_db, "INSERT INTO accounts VALUES ('1', 'first', 1.0)")
     add_step(steps, STEP + failure)
-    with pytest.raises(DataError, match=r"The upgrade to schema 0003 failed: .*\. The database is as it was") as caught:
-        await prepare(empty_db, steps=steps, newest="0003")
-    assert ("switchboard.db.before-0003-" in str(caught.value)) == bool(empty_db.path)
+    with pytest.raises(DataError, match=r"The upgrade to schema 0004 failed: .*\. The database is as it was") as caught:
+        await prepare(empty_db, steps=steps, newest="0004")
+    assert ("switchboard.db.before-0004-" in str(caught.value)) == bool(empty_db.path)
     assert await versions(empty_db) == [SCHEMA]
     assert await accounts(empty_db) == ["first"]
     assert "email" not in await columns(empty_db, "accounts")
@@ -127,7 +127,7 @@ async def test_a_step_that_builds_a_table_anew_takes_nothing_away_from_those_tha
     await run(empty_db, f"INSERT INTO connections VALUES ({values})")
     await run(empty_db, "INSERT INTO tokens (connection_id, generation) VALUES ('1', 7)")
     add_step(steps, STEP + REBUILD)
-    await prepare(empty_db, steps=steps, newest="0003")
+    await prepare(empty_db, steps=steps, newest="0004")
     assert "reason" in await columns(empty_db, "connections")
     async with empty_db.connect() as connection:
         kept = (await connection.execute(text("SELECT connection_id, generation FROM tokens"))).all()
