@@ -36,6 +36,10 @@ Counter: Any = BigInteger().with_variant(Integer(), "sqlite")
 Real: Any = Double().with_variant(sqlite.REAL(), "sqlite")
 
 
+def partial_index(name: str, column: str, where: str) -> Index:
+    return Index(name, column, sqlite_where=text(where), postgresql_where=text(where))
+
+
 class Base(DeclarativeBase):
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it off the class, and no instance changes it
         str: Text(),
@@ -120,12 +124,7 @@ class TokenExchange(Base):
     ended_at: Mapped[float | None]
     __table_args__ = (
         Index("token_exchanges_by_connection", "connection_id", "id"),
-        Index(
-            "token_exchanges_open",
-            "owner",
-            sqlite_where=text("state IN ('claimed', 'sent')"),
-            postgresql_where=text("state IN ('claimed', 'sent')"),
-        ),
+        partial_index("token_exchanges_open", "owner", "state IN ('claimed', 'sent')"),
     )
 
 
@@ -167,12 +166,7 @@ class Delivery(Base):
     next_at: Mapped[float | None]
     ended_at: Mapped[float | None]
     __table_args__ = (
-        Index(
-            "deliveries_due",
-            "next_at",
-            sqlite_where=text("state = 'pending'"),
-            postgresql_where=text("state = 'pending'"),
-        ),
+        partial_index("deliveries_due", "next_at", "state = 'pending'"),
         Index("deliveries_by_webhook", "webhook_id", "id"),
     )
 
@@ -219,12 +213,7 @@ class Call(Base):
     __mapper_args__ = {"primary_key": [id]}  # noqa: RUF012 - SQLAlchemy reads it off the class; calls are got by id
     __table_args__ = (
         Index("calls_by_connection", "connection", "id"),
-        Index(
-            "calls_open",
-            "owner",
-            sqlite_where=text("state = 'sending'"),
-            postgresql_where=text("state = 'sending'"),
-        ),
+        partial_index("calls_open", "owner", "state = 'sending'"),
     )
 
 

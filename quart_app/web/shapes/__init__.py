@@ -1,14 +1,14 @@
-"""What comes out, for the OpenAPI document; a test holds real answers against these."""
+"""What comes out, for the OpenAPI document; a test holds real answers against these. Some nouns have a file here."""
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from quart_app.errors import REASONS
 from quart_app.forms.connections import State
 from quart_app.outbound.target import Policy
+from quart_app.web.shapes.common import Instant, Shape
 
-Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 WaitReason = Literal["concurrency", "rate", "told", "backoff", "token"]
 """What an attempt waited for longest: a free place, the declared rate, what the API said, a retry's pause, a token."""
 NextReason = Literal[
@@ -18,10 +18,6 @@ NextReason = Literal[
 ]  # fmt: skip
 """Why another attempt followed, or why none did though the outcome was one to try again."""
 CallState = Literal["sending", "done", "failed", "cancelled", "interrupted"]
-
-
-class Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid")
 
 
 class Problem(Shape):
