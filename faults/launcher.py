@@ -1,11 +1,12 @@
 """`switchboard serve` with a hand inside, for faults that loopback cannot inject from outside.
 
-It answers on a socket in the data folder: it moves the wall clock, blocks the loop, tells the tasks and how late the
-loop was. With `--names PORT` host names are asked of the name server on that port of loopback.
+It answers on a socket in the data folder: it moves the wall clock, blocks the loop, tells the tasks, the open files and
+how late the loop was. With `--names PORT` host names are asked of the name server on that port of loopback.
 """
 
 import asyncio
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator
@@ -52,6 +53,9 @@ class Hand:
     def tasks(self) -> dict[str, int]:
         """How many tasks the loop has, by the first word of their names, or by what runs in those without one."""
         return Counter(name_of(task) for task in asyncio.all_tasks())
+
+    def open_files(self) -> int:
+        return len(os.listdir("/proc/self/fd"))  # from outside only root could look
 
     def lateness(self) -> float:
         """How late the loop was at most since this was asked last, in seconds."""

@@ -147,8 +147,7 @@ async def create_link(services: Services, account_name: str | None = None, *, ac
 
 def link_text(settings: Settings, token: str) -> str:
     """The link as it is printed. Its token is in the fragment, which browsers do not send and servers do not log."""
-    base = settings.public_url.rstrip("/") or f"http://{settings.bind}"
-    return f"\nSign in here, within {settings.link_minutes} minutes:\n  {base}/sign-in#{token}\n"
+    return f"\nSign in here, within {settings.link_minutes} minutes:\n  {settings.own_url}/sign-in#{token}\n"
 
 
 async def create_account(services: Services, name: str, *, actor: str = "cli") -> None:

@@ -163,16 +163,28 @@ async def replay(services: Services, call_id: str, changes: dict[str, Any], *, o
 
 
 async def check(services: Services, name: str, *, origin: str, actor: str) -> tuple[bool, str, Sent]:
-    """One GET of the base URL that tells whether the connection works, and a sentence on what it found."""
+    """One GET that tells whether the connection works, and a sentence on what it found.
+
+    It asks for the path in `check` of the connection's metadata, where presets put one, else for the base URL.
+    """
     target = await connections.load(services, name)
     if target.state in ("needs_sign_in", "config_error"):
         await connections.set_state(services, target, "ready", None)
-    sent = await send(services, CallForm(connection=name, path=""), origin=origin, actor=actor, insists=True)
-    ok, detail = verdict(sent.call)
+    path = await check_path(services, name)
+    form: CallForm = validate(CallForm, {"connection": name, "path": path})
+    sent = await send(services, form, origin=origin, actor=actor, insists=True)
+    ok, detail = verdict(sent.call, path)
     return ok, detail, sent
 
 
-def verdict(call: dict[str, Any]) -> tuple[bool, str]:
+async def check_path(services: Services, name: str) -> str:
+    async with services.db.session() as session:
+        row = await connections.find(session, name)
+    path = row.metadata_json.get("check")
+    return path if isinstance(path, str) else ""
+
+
+def verdict(call: dict[str, Any], path: str) -> tuple[bool, str]:
     status = call["status"]
     if call["state"] != "done":
         return False, call["detail"] or "The call did not end."
@@ -183,7 +195,7 @@ def verdict(call: dict[str, Any]) -> tuple[bool, str]:
     if status >= 400:
         return (
             True,
-            f"The API is there and did not refuse the credential; its base URL itself answers {status}.",
+            f"The API is there and did not refuse the credential; {path or 'its base URL itself'} answers {status}.",
         )
     return True, f"The API answers ({status})."
 

@@ -4,16 +4,18 @@ import re
 from typing import Any
 
 import msgspec
+from sqlalchemy import delete as delete_rows
 from sqlalchemy import select
+from sqlalchemy import update as change_rows
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils import uuid7
 
 from quart_app import audit
 from quart_app.errors import AppError, NotFound
-from quart_app.forms.connections import KEPT, NAME_PATTERN, ConnectionForm, State, changed_fields, merged
+from quart_app.forms.connections import KEPT, NAME_PATTERN, ConnectionForm, State, changed_fields, loosened, merged
 from quart_app.instants import instant
-from quart_app.models import Connection, Token
+from quart_app.models import Authorization, Connection, Token, TokenExchange
 from quart_app.outbound.auth import OAuth2, Scheme, guarded
 from quart_app.outbound.headers import normal
 from quart_app.outbound.redaction.marks import MARK
@@ -21,21 +23,24 @@ from quart_app.outbound.target import Target
 from quart_app.outbound.urls import parse_base
 from quart_app.outbound.ways import Proxy, Tls, way_of
 from quart_app.services import Services
+from quart_app.settings import Settings
 
-GRANT_FIELDS = ("grant", "token_url", "client_id", "refresh_token")
+UNSIGNED = "Nobody has signed in at the provider yet: sign in, from the connection's page."
+GRANT_FIELDS = ("grant", "issuer", "token_url", "client_id", "refresh_token")
 
 
 async def create(services: Services, form: ConnectionForm, *, actor: str = "cli") -> Connection:
     """Adds a connection. Raises AppError 409 `name_taken`."""
-    state = "paused" if form.state == "paused" else "ready"
-    row = Connection(id=str(uuid7()), name=form.name, state=state, created_at=services.clock())
+    row = Connection(id=str(uuid7()), name=form.name, created_at=services.clock())
+    token = first_token(services, row.id, form.auth) if isinstance(form.auth, OAuth2) else None
+    row.state, row.state_reason = state_at_rest(form.auth, token, paused=form.state == "paused")
     fill(services, row, form)
     try:
         async with services.change() as session:
             session.add(row)
             await session.flush()
-            if isinstance(form.auth, OAuth2):
-                session.add(first_token(services, row.id, form.auth))
+            if token is not None:
+                session.add(token)
             await audit.note(session, services.clock, actor, "connection_created", row.name, row.base_url)
             for action in loosened(None, form):
                 await audit.note(session, services.clock, actor, action, row.name)
@@ -66,11 +71,21 @@ def first_token(services: Services, connection_id: str, auth: OAuth2, generation
     """No access token yet, and the refresh token a person gave, if the grant has one."""
     place = {"table": "tokens", "column": "sealed_refresh_token", "row": connection_id}
     sealed = services.vault.seal(auth.refresh_token, **place) if auth.refresh_token else None
-    return Token(connection_id=connection_id, generation=generation, sealed_refresh_token=sealed)
+    began = services.clock()
+    return Token(connection_id=connection_id, generation=generation, sealed_refresh_token=sealed, signed_in_at=began)
+
+
+def state_at_rest(auth: Scheme, token: Token | None, *, paused: bool) -> tuple[State, str | None]:
+    """The state, and its reason, of a connection that no call has tried yet: whether it waits for a first sign-in."""
+    if paused:
+        return "paused", None
+    signed_in = token is not None and (token.sealed_refresh_token or token.sealed_access_token)
+    signs_in = isinstance(auth, OAuth2) and auth.grant == "authorization_code"
+    return ("needs_sign_in", UNSIGNED) if signs_in and not signed_in else ("ready", None)
 
 
 async def update(services: Services, name: str, change: dict[str, Any], *, actor: str = "cli") -> Connection:
-    """Changes parts of a connection; new auth starts with no access token and the state `ready`.
+    """Changes parts of a connection; new auth starts with no access token, and ready if no person must sign in.
 
     Raises NotFound, and pydantic's ValidationError for the connection that the change would make.
     """
@@ -81,10 +96,10 @@ async def update(services: Services, name: str, change: dict[str, Any], *, actor
         form = ConnectionForm.model_validate(merged(given, change, row.name), context=services.client.egress)
         fill(services, row, form)
         if form.auth != before.auth:
-            row.state, row.state_reason = "ready", None
             await renew_token(services, session, row.id, before.auth, form.auth)
-        if change.get("state"):
-            row.state, row.state_reason = change["state"], None
+        if form.auth != before.auth or change.get("state"):
+            token, paused = await session.get(Token, row.id), change.get("state") == "paused"
+            row.state, row.state_reason = state_at_rest(form.auth, token, paused=paused)
         await note_change(session, services, actor, before, form, change.get("state"))
     return row
 
@@ -105,33 +120,34 @@ async def note_change(
         await audit.note(session, services.clock, actor, action, after.name)
 
 
-def loosened(before: ConnectionForm | None, after: ConnectionForm) -> list[str]:
-    """What a change does to the checks on a connection's calls; a new one starts with all of them on."""
-    verified = before is None or before.tls.verify
-    private = before is not None and before.policy.allow_private
-    actions = []
-    if verified != after.tls.verify:
-        actions.append("verification_turned_on" if after.tls.verify else "verification_turned_off")
-    if private != after.policy.allow_private:
-        actions.append("allow_private_turned_on" if after.policy.allow_private else "allow_private_turned_off")
-    return actions
-
-
 async def renew_token(services: Services, session: AsyncSession, id_: str, before: Scheme, after: Scheme) -> None:
     """What new auth leaves of the tokens: the rotated refresh token, unless it is another grant or one is given anew.
 
-    The one given at first is spent by then, and to send it again may end the whole family (RFC 9700 §4.14.2).
+    The one given at first is spent by then: sent again, it may end the whole family (RFC 9700 §4.14.2). Authorizations
+    under way are void: their codes are for what was.
     """
+    await session.execute(delete_rows(Authorization).where(Authorization.connection_id == id_))
     token = await session.get(Token, id_)
     if token is not None and isinstance(before, OAuth2) and isinstance(after, OAuth2) and same_grant(before, after):
         token.sealed_access_token = token.expires_at = token.lifetime_seconds = None
+        token.failures, token.retry_at = 0, None  # what failed is what was changed
         return
     generation = token.generation + 1 if token else 0  # so a refresh of the old auth, on its way, does not fit here
     if token is not None:
         await session.delete(token)
         await session.flush()
+        await supersede(session, services, id_)
     if isinstance(after, OAuth2):
         session.add(first_token(services, id_, after, generation))
+
+
+async def supersede(session: AsyncSession, services: Services, id_: str, *, but: str = "") -> None:
+    """Exchanges that are still open for a connection count no more: it was signed in anew, or given other auth."""
+    detail = "The connection was signed in anew or given other auth."
+    query = change_rows(TokenExchange).where(TokenExchange.connection_id == id_, TokenExchange.id != but)
+    query = query.where(TokenExchange.state.in_(("claimed", "sent")))
+    query = query.values(state="failed", reason="superseded", detail=detail, ended_at=services.db.now())
+    await session.execute(query.execution_options(synchronize_session=False))
 
 
 def same_grant(before: OAuth2, after: OAuth2) -> bool:
@@ -168,7 +184,7 @@ def of_part(secrets: dict[str, Any], part: str) -> dict[str, Any]:
 
 def view(services: Services, row: Connection) -> dict[str, Any]:
     """A connection in the form of the API: of its secrets only that they are set, and a keyed fingerprint."""
-    secrets = unsealed(services, row)
+    secrets, returns = unsealed(services, row), row.auth.get("grant") == "authorization_code"
     shown = {name: {"set": True, "fingerprint": services.vault.fingerprint(secret)} for name, secret in secrets.items()}
     return {
         "id": row.id,
@@ -184,9 +200,15 @@ def view(services: Services, row: Connection) -> dict[str, Any]:
         "proxy": {"password": None} | row.proxy | of_part(shown, "proxy") if row.proxy else None,
         "state": row.state,
         "state_reason": row.state_reason,
+        "redirect_uri": redirect_uri(services.settings, row.name) if returns else None,
         "created_at": instant(row.created_at),
         "updated_at": instant(row.updated_at),
     }
+
+
+def redirect_uri(settings: Settings, name: str) -> str:
+    """Where its provider sends browsers back; each connection has its own, against mix-up (RFC 9700 §4.4)."""
+    return f"{settings.own_url}/oauth/callback/{name}"
 
 
 async def show(services: Services, session: AsyncSession, name: str) -> dict[str, Any]:
@@ -205,11 +227,14 @@ async def show(services: Services, session: AsyncSession, name: str) -> dict[str
     return shown
 
 
-async def delete(services: Services, name: str, *, actor: str = "cli") -> None:
-    """Removes a connection with its secrets and tokens; its calls stay on record. Raises NotFound."""
+async def delete(services: Services, name: str, *, actor: str = "cli") -> Token | None:
+    """Removes a connection with its secrets; its calls stay on record. Gives its last tokens. Raises NotFound."""
     async with services.change() as session:
-        await session.delete(await find(session, name))
+        row = await find(session, name)
+        token = await session.get(Token, row.id)
+        await session.delete(row)
         await audit.note(session, services.clock, actor, "connection_deleted", name)
+    return token
 
 
 async def find(session: AsyncSession, name: str) -> Connection:

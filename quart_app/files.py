@@ -50,3 +50,12 @@ def copy_sqlite(source: Path, target: Path) -> None:
         raise DataError(f"cannot write the copy {target}: {error.strerror}") from None
     with plain_sqlite(source) as origin, plain_sqlite(target) as copy:
         origin.backup(copy)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder durable: a file that was made, renamed or taken away (fsync(2))."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -5,15 +5,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
-from quart_app import calls, history
+from quart_app import authorizations, calls, history
 from quart_app.history import retention
 from quart_app.history.indexer import Indexer
-from quart_app.services import Services, is_gone
+from quart_app.process import is_gone
+from quart_app.services import Services
+from quart_app.tokens import ahead, settling
 from quart_app.vitals import logs
+from quart_app.webhooks import deliveries
+from quart_app.webhooks.sender import Sender
 
 WATCH_SECONDS = 1.0
 SETTLE_SECONDS = 60.0
+TOKEN_SECONDS = 1.0
 OTHERS_SECONDS = 30.0
 PRUNE_SECONDS = 60.0
 
@@ -24,13 +30,17 @@ log = structlog.get_logger()
 async def running(services: Services) -> AsyncIterator[None]:
     """Settles what a stop left open, then runs the loops until the block ends."""
     await settle(services)
+    await settle_tokens(services)
     async with asyncio.TaskGroup() as group:
         loops = [
             group.create_task(every(WATCH_SECONDS, services.watch), name="watch"),
             group.create_task(every(WATCH_SECONDS, Others(services).tell), name="others"),
             group.create_task(every(SETTLE_SECONDS, lambda: settle(services)), name="settle"),
+            group.create_task(every(TOKEN_SECONDS, lambda: settling.settle(services)), name="tokens"),
+            group.create_task(every(TOKEN_SECONDS, lambda: ahead.tick(services)), name="ahead"),
             group.create_task(every(WATCH_SECONDS, logs.tell_suppressed), name="log"),
             group.create_task(every(WATCH_SECONDS, Indexer(services).tick), name="indexer"),
+            group.create_task(every(WATCH_SECONDS, Sender(services).tick), name="webhooks"),
             group.create_task(every(PRUNE_SECONDS, lambda: prune(services)), name="prune"),
         ]
         try:
@@ -78,7 +88,20 @@ async def settle(services: Services) -> None:
         log.warning("calls_interrupted", count=count)
 
 
+async def settle_tokens(services: Services) -> None:
+    """At the start; where that fails it is tried again each second, and calls that need a token wait for it."""
+    try:
+        services.rescue.prepare()
+        await settling.settle(services)
+    except (SQLAlchemyError, OSError) as error:
+        log.warning("tick_failed", kind=type(error).__name__)
+
+
 async def prune(services: Services) -> None:
-    """Calls beyond the limits of the settings go."""
+    """Calls beyond the limits of the settings go, deliveries with them, and authorizations that ended."""
     if count := await retention.prune(services):
         log.info("calls_pruned", count=count)
+    if count := await deliveries.prune(services):
+        log.info("deliveries_pruned", count=count)
+    if count := await authorizations.prune(services):
+        log.info("authorizations_pruned", count=count)

@@ -27,14 +27,22 @@ from quart_app.models import Installation
 from quart_app.outbound.client import Client
 from quart_app.outbound.egress import Egress
 from quart_app.outbound.limits import Caps, Limits, Queue
+from quart_app.process import no_core_dumps, process_name
 from quart_app.recorder import Listener, Record, Recorder, ignore
+from quart_app.rescue import Rescue
 from quart_app.settings import Settings
 from quart_app.vault import Vault, open_vault
 from quart_app.vitals.call_lines import log_calls, log_lost
 from quart_app.vitals.meters import Meters
 from quart_app.vitals.watchdog import Watchdog
 
+CANARY = {"table": "installation", "column": "sealed_canary", "row": "1"}
+FINGERPRINT_KEY = {"table": "installation", "column": "sealed_fingerprint_key", "row": "1"}
+
 T = TypeVar("T")
+SERVER_SLOTS = 32
+CLI_SLOTS = 2
+
 log = structlog.get_logger()
 
 
@@ -85,7 +93,12 @@ class Caches:
 
 @dataclass
 class Services:
-    """`clock` gives seconds since the epoch; `process` names this process among all that share the database."""
+    """`clock` gives seconds since the epoch; `process` names this process among all that share the database.
+
+    Of tokens, by connection: `refreshes` under way, those `unstored` while the database fails, when one was got
+    because of a 401 (`refused`, monotonic), when one was `used` last. `reached` is told of the steps of an exchange:
+    tests kill the process there.
+    """
 
     settings: Settings
     db: Database
@@ -94,12 +107,17 @@ class Services:
     recorder: Recorder
     events: Broadcast
     caps: Caps
+    rescue: Rescue
     process: str
     instance_id: str
     clock: Callable[[], float] = time.time
     caches: Caches = field(default_factory=Caches)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     refreshes: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
+    unstored: dict[str, Any] = field(default_factory=dict)
+    refused: dict[str, float] = field(default_factory=dict)
+    used: dict[str, float] = field(default_factory=dict)
+    reached: Callable[[str], None] = ignore
     meters: Meters = field(default_factory=Meters)
     watchdog: Watchdog = field(default_factory=Watchdog)
     clients: Clients = field(default_factory=Clients)
@@ -156,11 +174,14 @@ class Services:
 async def open_services(settings: Settings, *, serves: bool = False) -> AsyncIterator[Services]:
     """Opens everything and closes it in reverse. Only the one that `serves` takes the folder's lock.
 
+    A process that holds the secrets leaves none of its memory behind from here on: see `no_core_dumps`.
+
     Raises DataError or SettingsError with a sentence that says what to do.
     """
     url, note = parse_url(settings.database_url, settings.sqlite_path)
     if note and serves:
         log.warning("database_url", note=note)
+    no_core_dumps()
     make_private_folder(settings.data)
     async with AsyncExitStack() as stack:
         db = Database(url, serves=serves)
@@ -168,7 +189,7 @@ async def open_services(settings: Settings, *, serves: bool = False) -> AsyncIte
             stack.enter_context(lock(db.path))
         stack.push_async_callback(db.close)
         await prepare(db)
-        vault = open_vault(settings.sealing_key, key_path(settings), make=await is_new(db))
+        vault = open_vault(settings.sealing_key, key_path(settings), needed=await sealed_with(db))
         installation = await enter(db, vault)
         queue = Queue(float(settings.queue_seconds), settings.queue_calls)
         egress = Egress(settings.egress_allow, bind=settings.bind if serves else "")
@@ -180,8 +201,10 @@ async def open_services(settings: Settings, *, serves: bool = False) -> AsyncIte
         listener = listening(settings, events, meters, serves=serves)
         recorder = Recorder(db, entries=settings.recorder_entries, listener=listener)
         await stack.enter_async_context(recorder.running())
+        rescue = Rescue(settings.data / "rescue", slots=SERVER_SLOTS if serves else CLI_SLOTS)
+        stack.callback(rescue.close)
         services = Services(
-            settings, db, vault, client, recorder, events, caps, process_name(), installation.instance_id
+            settings, db, vault, client, recorder, events, caps, rescue, process_name(), installation.instance_id
         )
         services.meters = meters
         services.revision = installation.revision
@@ -208,52 +231,45 @@ def key_path(settings: Settings) -> Path:
     return Path(settings.key_file).expanduser() if settings.key_file else settings.data / "switchboard.key"
 
 
-def process_name() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}:{started(os.getpid())}"
-
-
-def started(pid: int) -> str:
-    """When a process of this host started, in ticks since the boot (proc(5)); empty for one that is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
-
-
-def is_gone(process: str) -> bool:
-    """Whether a process of this host, by its name, runs no more; one of another host is not ours to judge."""
-    host, _, rest = process.rpartition(":")[0].rpartition(":")
-    return host == socket.gethostname() and process.rpartition(":")[2] != started(int(rest))
-
-
-async def is_new(db: Database) -> bool:
+async def sealed_with(db: Database) -> bytes | None:
+    """The id of the key that a database needs; None for a new one."""
     async with db.session() as session:
-        return await session.get(Installation, 1) is None
+        row = await session.get(Installation, 1)
+    return None if row is None else row.sealed_canary[1:5]
 
 
 async def enter(db: Database, vault: Vault) -> Installation:
-    """The installation's row, made at first run; its canary proves that the key fits the database."""
-    place = {"table": "installation", "column": "sealed_canary", "row": "1"}
+    """The installation's row, made at first run; its canary proves that the key fits the database.
+
+    Fingerprints are made with a key of their own, which the row holds: they stay what they are when the sealing key
+    is another one. A row from before it had one goes on with the one that came of its sealing key.
+    """
     async with db.begin() as session:
         row = await session.get(Installation, 1, with_for_update=True)
         if row is None:
-            first = db.insert(Installation).values(
-                id=1,
-                instance_id=secrets.token_hex(8),
-                revision=0,
-                sealed_canary=vault.seal("canary", **place),
-                created_at=time.time(),
-            )
+            first = db.insert(Installation).values(first_row(vault))
             await session.execute(first.on_conflict_do_nothing())  # another process may be the first one
             row = await session.get_one(Installation, 1)
-    try:
-        vault.unseal(row.sealed_canary, **place)
-    except DataError as error:
-        raise DataError(
-            f"This is not the key that the database was sealed with ({error}). Put the right key file back, or "
-            "give it as SWITCHBOARD_SEALING_KEY; nothing in the database was changed."
-        ) from None
+        try:
+            vault.unseal(row.sealed_canary, **CANARY)
+            if row.sealed_fingerprint_key is None:
+                key = vault.fingerprint_key_of(row.sealed_canary[1:5])
+                row.sealed_fingerprint_key = vault.seal(key.hex(), **FINGERPRINT_KEY)
+            vault.fingerprint_by(bytes.fromhex(vault.unseal(row.sealed_fingerprint_key, **FINGERPRINT_KEY)))
+        except DataError as error:
+            raise DataError(f"The database does not open with this key. {error} Nothing in it was changed.") from None
     return row
+
+
+def first_row(vault: Vault) -> dict[str, Any]:
+    return {
+        "id": 1,
+        "instance_id": secrets.token_hex(8),
+        "revision": 0,
+        "sealed_canary": vault.seal("canary", **CANARY),
+        "sealed_fingerprint_key": vault.seal(secrets.token_hex(32), **FINGERPRINT_KEY),
+        "created_at": time.time(),
+    }
 
 
 def check_free(settings: Settings) -> None:

@@ -1,6 +1,6 @@
 """Every setting, once: its name, default, help and parser.
 
-The fields of `Settings` are the table. The command line's options (`--data`), the environment
+The fields of `Settings` are the table. The command line's options (`--data`; none for a key), the environment
 (`SWITCHBOARD_DATA`) and `switchboard.toml` in the data folder are all read from it, in that order of rank.
 """
 
@@ -20,8 +20,9 @@ FILE_NAME = "switchboard.toml"
 UNSET = Path()
 
 
-def setting(default: Any, help_: str, parse: Callable[[str], Any], *, secret: bool = False) -> Any:
-    return field(default=default, repr=not secret, metadata={"help": help_, "parse": parse})
+def setting(default: Any, help_: str, parse: Callable[[str], Any], *, secret: bool = False, option: bool = True) -> Any:
+    """`secret` keeps it out of a repr. Without `option` it is none of the command line, which all users can list."""
+    return field(default=default, repr=not secret, metadata={"help": help_, "parse": parse, "option": option})
 
 
 def data_folder(text: str) -> Path:
@@ -67,8 +68,10 @@ class Settings:
     bind: str = setting("127.0.0.1:8000", "Address and port to listen on.", str)
     data: Path = setting(UNSET, "Folder that holds the database, the key and the lock.", data_folder)
     database_url: str = setting("", "SQLAlchemy URL; empty means switchboard.db in the data folder.", str, secret=True)
-    sealing_key: str = setting("", "Base64 of the 32-byte sealing key; empty means the key file.", str, secret=True)
-    key_file: str = setting("", "File of the sealing key; empty means switchboard.key in the data folder.", str)
+    sealing_key: str = setting(
+        "", "Sealing keys by commas, the first one seals; empty means the key file.", str, secret=True, option=False
+    )
+    key_file: str = setting("", "File of the sealing keys; empty means switchboard.key in the data folder.", str)
     public_url: str = setting("", "URL people reach this server by; empty means http:// and the bind.", str)
     hosts: tuple[str, ...] = setting((), "Further Host names to answer to, separated by commas.", names)
     behind_proxy: bool = setting(False, "Allow a bind that others can reach: a TLS proxy is in front.", switch)
@@ -106,6 +109,11 @@ class Settings:
     @property
     def sqlite_path(self) -> Path:
         return self.data / "switchboard.db"
+
+    @property
+    def own_url(self) -> str:
+        """Where people, and browsers that providers send back, reach this server; without a slash at its end."""
+        return self.public_url.rstrip("/") or f"http://{self.bind}"
 
 
 def table() -> list[Field[Any]]:

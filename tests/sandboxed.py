@@ -49,6 +49,7 @@ async def serving_sandbox(**options: Any) -> AsyncIterator[Sandbox]:
     config = Config()
     config.bind = [f"127.0.0.1:{free_port()}"]
     config.graceful_timeout = 0.1
+    config.include_date_header = False  # the sandbox says its own, also a wrong one
     config.loglevel = "WARNING"
     stop = asyncio.Event()
     served = asyncio.create_task(serve(app, config, shutdown_trigger=stop.wait), name="sandbox")

@@ -1,5 +1,6 @@
 """The table of `docs/settings.md`, made from the settings: `python -m tests.settings_page` writes it there."""
 
+from dataclasses import Field
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,14 @@ def rows() -> str:
     """One row for each setting, in the order of the table."""
     head = "| option | environment | default | is |\n|---|---|---|---|\n"
     return head + "".join(
-        f"| `--{item.name.replace('_', '-')}` | `{PREFIX}{item.name.upper()}` | {shown(item.default)} "
-        f"| {item.metadata['help']} |\n"
+        f"| {option(item)} | `{PREFIX}{item.name.upper()}` | {shown(item.default)} | {item.metadata['help']} |\n"
         for item in table()
     )
+
+
+def option(item: Field[Any]) -> str:
+    """A key has none: a command line shows in the list of processes."""
+    return f"`--{item.name.replace('_', '-')}`" if item.metadata["option"] else "none"
 
 
 def shown(default: Any) -> str:

@@ -206,11 +206,28 @@ class Ways:
         await self.ask("POST", f"/api/calls/{found}/replays", {"path": "/other"}, page=True)
         return found
 
+    async def webhook(self, url: str) -> None:
+        """One whose URL holds a key, told by what the app says of itself; its secrets are shown where they are made."""
+        key = quote(self.planted.add("webhook key"), safe="")
+        form = {"url": f"{url}/hooks/{key}?key={key}", "allow_private": True}
+        made = json.loads(await self.ask("POST", "/api/webhooks", form, counts=False))
+        path = f"/api/webhooks/{made['id']}"
+        renewed = json.loads(await self.ask("POST", f"{path}/secrets", counts=False))
+        for number, secret in enumerate((made["secret"]["value"], renewed["value"])):
+            self.planted.add(f"webhook secret {number}", secret.removeprefix("whsec_"))
+        await self.ask("PATCH", path, {"url": f"{form['url']}#", "events": [key]})
+        tested = json.loads(await self.ask("POST", f"{path}/deliveries"))
+        while tested["state"] == "pending":
+            listed = json.loads(await self.ask("GET", f"{path}/deliveries"))
+            tested = next(item for item in listed["items"] if item["id"] == tested["id"])
+        for place in ("/api/webhooks", path, "/api/audit-entries"):
+            await self.ask("GET", place)
+
     async def look_at_everything(self) -> int:
         """Every answer of the API and every page; how many calls there are."""
         for path in ("/api/connections", "/api/openapi.json", "/readyz", "/healthz"):
             await self.ask("GET", path)
-        for path in ("/", "/connections", "/send", "/history", "/docs", "/api/sign-ins/current"):
+        for path in ("/", "/connections", "/send", "/history", "/webhooks", "/docs", "/api/sign-ins/current"):
             await self.ask("GET", path, page=True)
         ids: list[str] = []
         cursor: str | None = ""
@@ -287,6 +304,7 @@ async def test_no_planted_secret_is_left_anywhere(
             await ways.ask("POST", "/api/connections", form)
             await ways.proxy(name)
             await ways.call(name)
+        await ways.webhook(upstream.url)
         for name in ("client", "rotating", "refused"):
             await ways.ask("POST", f"/api/connections/{name}/token-refreshes")
             await ways.ask("GET", f"/_token_refresh?connection={name}", page=True)
@@ -306,7 +324,8 @@ async def test_no_planted_secret_is_left_anywhere(
     told = " ".join(f"{seen.path} {seen.headers} {seen.body!r}" for seen in upstream.seen)
     for name in ("bearer", "api key header", "api key cookie", "access token 1", "own-header"):
         assert planted.secrets[name] in told, f"{name} was never sent"
-    assert quote(planted.secrets["own-api-key"], safe="") in told
+    for name in ("own-api-key", "webhook key"):
+        assert quote(planted.secrets[name], safe="") in told
     assert sorted(set(planted.hits)) == []
 
 
@@ -328,6 +347,7 @@ def look_at_command_line(served: Served, planted: Planted, tmp_path: Path) -> No
         ("connection", "show", "rotating"),
         ("connection", "check", "refused"),
         ("key", "list"),
+        ("webhook", "list"),
         ("call", "basic", "GET", "/items"),
         ("backup", str(tmp_path / "backup" / "copy.db")),
     ):

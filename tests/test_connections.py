@@ -209,6 +209,7 @@ async def refreshed(services: Services) -> None:
     async with services.change() as session:
         row = (await session.scalars(select(Token))).one()
         row.generation, row.expires_at = 7, 2_000_000_000.0
+        row.failures, row.retry_at = 3, 2_000_000_000.0
         for column, text in (("sealed_access_token", "access"), ("sealed_refresh_token", "rotated")):
             sealed = services.vault.seal(text, table="tokens", column=column, row=row.connection_id)
             setattr(row, column, sealed)
@@ -243,6 +244,7 @@ async def test_a_rotated_refresh_token_outlives_a_change_of_auth_that_gives_no_o
     row = await token_row(services)
     assert row is not None
     assert row.sealed_access_token is None, "the next call gets one for the new auth"
+    assert (row.failures, row.retry_at) == (0, None), "and at once, as what failed may be what was changed"
     assert refresh_token(services, row) == "rotated"
 
 

@@ -15,9 +15,10 @@ from quart_app.forms.connections import ConnectionForm
 from quart_app.jobs import Others, every
 from quart_app.models import Call
 from quart_app.outbound.target import Target
+from quart_app.process import process_name
 from quart_app.recorder import Record
 from quart_app.records import new_call
-from quart_app.services import Services, open_services, process_name
+from quart_app.services import Services, open_services
 from quart_app.settings import Settings
 from tests.outbound.targets import target
 from tests.upstream import Upstream
@@ -63,7 +64,7 @@ async def test_the_loops_end_at_once_with_the_block_and_leave_no_task(services: 
     began = time.monotonic()
     async with jobs.running(services):
         names = {task.get_name() for task in asyncio.all_tasks() - before}
-        assert names == {"watch", "others", "settle", "log", "indexer", "prune"}
+        assert names == {"watch", "others", "settle", "log", "indexer", "webhooks", "prune"}
     assert time.monotonic() - began < 0.5
     assert asyncio.all_tasks() == before
 

@@ -17,9 +17,10 @@ from quart_app.errors import DataError
 from quart_app.forms.connections import ConnectionForm
 from quart_app.models import Call, Installation
 from quart_app.outbound.target import Target
+from quart_app.process import started
 from quart_app.recorder import Record
 from quart_app.records import BLANK
-from quart_app.services import Caches, Services, is_gone, open_services, process_name, started
+from quart_app.services import Caches, Services, open_services
 from quart_app.settings import Settings
 
 
@@ -204,12 +205,3 @@ async def test_only_calls_that_are_still_sending_are_settled(services: Services)
     await services.recorder.write(done)
     assert await calls.settle_interrupted(services, ["gone"]) == 0
     assert await states(services, "gone") == ["done"]
-
-
-def test_a_process_knows_itself_and_the_dead() -> None:
-    assert not is_gone(process_name())
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    name = f"{socket.gethostname()}:{ended.pid}:{started(ended.pid)}"
-    ended.wait()
-    assert is_gone(name)
-    assert started(ended.pid) == ""

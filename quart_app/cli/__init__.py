@@ -12,10 +12,16 @@ from quart_app.cli.access import account, key
 from quart_app.cli.audit import audit_entries
 from quart_app.cli.calls import call
 from quart_app.cli.connections import connection
+from quart_app.cli.doctor import examine
 from quart_app.cli.options import STORE, opened, run, settings_of, settings_options
+from quart_app.cli.presets import preset
+from quart_app.cli.rotation import rotate_key
+from quart_app.cli.webhooks import webhook
 from quart_app.errors import SettingsError
 from quart_app.files import copy_sqlite
 from quart_app.migrations import schema_sql
+from quart_app.rekeying import keys_of_copy
+from quart_app.sandbox.command import sandbox
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -65,8 +71,9 @@ def backup(file: Path, **options: str | None) -> None:
             await asyncio.to_thread(copy_sqlite, services.db.path, file)
 
     run(work())
-    click.echo(f"{file}: {file.stat().st_size} bytes. Without its key file it cannot be read.", err=True)
+    keys = " and ".join(keys_of_copy(file))
+    click.echo(f"{file}: {file.stat().st_size} bytes. It needs key {keys}, which is not in it.", err=True)
 
 
-for command in (connection, call, key, account, audit_entries):
+for command in (connection, call, key, account, audit_entries, webhook, examine, preset, rotate_key, sandbox):
     main.add_command(command)

@@ -5,10 +5,13 @@ from typing import Any
 
 import click
 
-from quart_app import calls, connections
+from quart_app import calls, connections, removals
 from quart_app.cli.options import STORE, actor, as_json, opened, pairs, print_table, run, secret, settings_options
-from quart_app.forms import validate
+from quart_app.forms import presets, validate
 from quart_app.forms.connections import ConnectionForm
+
+STRUCTURED = ("extra", "authorize_extra", "claims", "refresh_token_seconds")
+"""Fields of auth that are no texts, and are given as JSON."""
 
 
 @click.group()
@@ -18,8 +21,10 @@ def connection() -> None:
 
 @connection.command("add")
 @click.argument("name")
-@click.argument("base_url")
-@click.option("--scheme", default="none", show_default=True, help="none, api_key, basic, bearer or oauth2.")
+@click.argument("base_url", required=False)
+@click.option("--preset", "preset_id", metavar="ID", help="Begin with a well-known API: see switchboard preset list.")
+@click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="What it leaves open.")
+@click.option("--scheme", help="none, api_key, basic, bearer or oauth2. [default: the preset's, else none]")
 @click.option("--auth", multiple=True, metavar="FIELD=VALUE", help="A field of the scheme; @FILE reads it, - asks.")
 @click.option("--header", multiple=True, metavar="'NAME: VALUE'", help="Sent with every call.")
 @click.option("--policy", multiple=True, metavar="FIELD=JSON", help="Such as concurrency=64.")
@@ -29,25 +34,19 @@ def connection() -> None:
 @settings_options(*STORE)
 def add(
     name: str,
-    base_url: str,
-    scheme: str,
-    auth: tuple[str, ...],
-    header: tuple[str, ...],
     policy: tuple[str, ...],
     tls: tuple[str, ...],
     proxy: tuple[str, ...],
     allow_private: bool,
-    **options: str | None,
+    **options: Any,
 ) -> None:
-    """Add a connection NAME to the API at BASE_URL."""
+    """Add a connection NAME to the API at BASE_URL, or to one that a preset knows."""
+    begin = {field: options.pop(field) for field in ("base_url", "preset_id", "values", "scheme", "auth", "header")}
     rules = {field: as_json(value) for field, value in pairs(policy, "=")}
     if allow_private:
         rules["allow_private"] = True
     given = {
         "name": name,
-        "base_url": base_url,
-        "auth": {"scheme": scheme} | {field: secret(field, value) for field, value in pairs(auth, "=")},
-        "headers": dict(pairs(header, ":")),
         "policy": rules,
         "tls": {
             field: as_json(value) if field == "verify" else secret(field, value) for field, value in pairs(tls, "=")
@@ -55,12 +54,43 @@ def add(
         "proxy": {field: secret(field, value) for field, value in pairs(proxy, "=")} or None,
     }
 
-    async def work() -> None:
+    async def work() -> dict[str, Any]:
+        form = given | begun(**begin)
         async with opened(options) as services:
-            await connections.create(services, validate(ConnectionForm, given, services.client.egress), actor=actor())
+            made = validate(ConnectionForm, form, services.client.egress)
+            return connections.view(services, await connections.create(services, made, actor=actor()))
 
-    run(work())
-    click.echo(f"{name} is ready: switchboard call {name} GET /")
+    click.echo(next_step(run(work())))
+
+
+def begun(
+    base_url: str | None,
+    preset_id: str | None,
+    values: tuple[str, ...],
+    scheme: str | None,
+    auth: tuple[str, ...],
+    header: tuple[str, ...],
+) -> dict[str, Any]:
+    """Where it goes and how it signs in: what is given, in the place of what the preset has. Raises AppError."""
+    own = {"scheme": scheme} if scheme else {}
+    own |= {field: as_json(value) if field in STRUCTURED else secret(field, value) for field, value in pairs(auth, "=")}
+    headers = dict(pairs(header, ":"))
+    if preset_id is None:
+        if base_url is None or values:
+            raise click.UsageError(
+                "--set is for presets." if base_url else "Give BASE_URL, or a --preset that knows it."
+            )
+        return {"base_url": base_url, "auth": {"scheme": "none"} | own, "headers": headers}
+    parts = presets.filled(presets.find(preset_id), dict(pairs(values, "=")), own)
+    return parts | {"base_url": base_url or parts["base_url"], "headers": parts["headers"] | headers}
+
+
+def next_step(made: dict[str, Any]) -> str:
+    name, redirect_uri = made["name"], made["redirect_uri"]
+    if redirect_uri is None:
+        return f"{name} is ready: switchboard call {name} GET /"
+    page = redirect_uri.removesuffix(f"/oauth/callback/{name}") + f"/connections/{name}"
+    return f"{name} waits for a person to sign in, at {page}\nThe provider has to know its redirect URI: {redirect_uri}"
 
 
 @connection.command("list")
@@ -95,13 +125,17 @@ def show(name: str, **options: str | None) -> None:
 @click.argument("name")
 @settings_options(*STORE)
 def remove(name: str, **options: str | None) -> None:
-    """Remove a connection with its secrets; its calls stay on record."""
+    """Remove a connection with its secrets, and take its token back at the provider; its calls stay on record."""
 
-    async def work() -> None:
+    async def work() -> removals.Removal:
         async with opened(options) as services:
-            await connections.delete(services, name, actor=actor())
+            return await removals.remove(services, name, actor=actor())
 
-    run(work())
+    removal = run(work())
+    if removal.not_revoked:
+        click.echo(f"{name} is removed, but its token was not taken back at the provider: {removal.not_revoked}")
+    elif removal.had_token:
+        click.echo(f"{name} is removed, and its token was taken back at the provider.")
 
 
 @connection.command()

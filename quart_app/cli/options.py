@@ -27,10 +27,20 @@ def settings_options(*only: str) -> Callable[[Any], Any]:
             if not only or item.name in only:
                 name = "--" + item.name.replace("_", "-")
                 help_ = f"{item.metadata['help']} [env {PREFIX}{item.name.upper()}]"
-                command = click.option(name, item.name, help=help_, metavar="VALUE")(command)
+                refused = None if item.metadata["option"] else not_here
+                command = click.option(
+                    name, item.name, help=help_, metavar="VALUE", callback=refused, hidden=bool(refused)
+                )(command)
         return command
 
     return decorate
+
+
+def not_here(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """Raises UsageError for a setting that every user of the machine would see in the list of processes."""
+    if value is not None:
+        variable = f"{PREFIX}{str(parameter.name).upper()}"
+        raise click.UsageError(f"{parameter.opts[0]} would show in the list of processes: give it as {variable}.")
 
 
 def settings_of(options: dict[str, str | None]) -> Settings:

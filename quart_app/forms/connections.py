@@ -14,8 +14,9 @@ from quart_app.outbound.urls import parse_base
 from quart_app.outbound.ways import Proxy, Tls
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
-READ_ONLY = ("id", "state_reason", "created_at", "updated_at")
+READ_ONLY = ("id", "state_reason", "redirect_uri", "created_at", "updated_at")
 SECRET_FIELDS = frozenset(name for kind in Scheme.__subclasses__() for name in kind.SECRETS)
+DIALLED = ("token_url", "issuer", "revocation_url")
 State = Literal["ready", "needs_sign_in", "config_error", "paused"]
 TABLE = Egress()
 KEPT = "kept"
@@ -64,7 +65,7 @@ OwnName = Annotated[str, AfterValidator(own_header)]
 class ConnectionForm(BaseModel):
     """A connection as it is given; what is read-only in an answer may be sent back and is ignored."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
     title: Annotated[str, Field(max_length=200)] = ""
     base_url: Annotated[str, Field(max_length=2048), AfterValidator(base_url)]
@@ -84,12 +85,16 @@ class ConnectionForm(BaseModel):
 
     @field_validator("auth")
     @classmethod
-    def check_token_url(cls, auth: Scheme, info: ValidationInfo) -> Scheme:
-        """The token endpoint is dialled as well; a private address of it shows when it is."""
-        if isinstance(auth, OAuth2):
-            rule, host, port = egress_rule(auth.token_url, info, allow_private=True)
+    def check_endpoints(cls, auth: Scheme, info: ValidationInfo) -> Scheme:
+        """The endpoints that are dialled from here; a private address of one shows when it is.
+
+        Not `authorize_url`, which only a browser goes to.
+        """
+        for name in DIALLED if isinstance(auth, OAuth2) else ():
+            url = getattr(auth, name)
+            rule, host, port = egress_rule(url, info, allow_private=True) if url else (None, "", 0)
             if rule:
-                raise denied(f"egress rule {rule}: this may not be reached; {advice(rule, host, port)}", "/token_url")
+                raise denied(f"egress rule {rule}: this may not be reached; {advice(rule, host, port)}", f"/{name}")
         return auth
 
     @field_validator("policy")
@@ -178,3 +183,15 @@ def changed_fields(before: ConnectionForm, after: ConnectionForm) -> list[str]:
         else:
             names.append(name)
     return names
+
+
+def loosened(before: ConnectionForm | None, after: ConnectionForm) -> list[str]:
+    """What a change does to the checks on a connection's calls; a new one starts with all of them on."""
+    verified = before is None or before.tls.verify
+    private = before is not None and before.policy.allow_private
+    actions = []
+    if verified != after.tls.verify:
+        actions.append("verification_turned_on" if after.tls.verify else "verification_turned_off")
+    if private != after.policy.allow_private:
+        actions.append("allow_private_turned_on" if after.policy.allow_private else "allow_private_turned_off")
+    return actions

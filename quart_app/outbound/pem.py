@@ -2,6 +2,7 @@
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 LONGEST = 60_000
@@ -23,15 +24,19 @@ def certificates(text: str) -> list[x509.Certificate]:
 
 def private_key(text: str) -> bytes:
     """The public half, as DER, of a private key without a passphrase. Raises ValueError with the reason."""
+    return loaded(text).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def loaded(text: str) -> PrivateKeyTypes:
+    """A private key without a passphrase, in PKCS#8 or the older forms. Raises ValueError with the reason."""
     try:
-        key = load_pem_private_key(text.encode(), password=None)
+        return load_pem_private_key(text.encode(), password=None)
     except TypeError:
         raise ValueError("has a passphrase; give the key without one: it is sealed here") from None
     except (ValueError, UnsupportedAlgorithm):
         if "ENCRYPTED" in text:
             raise ValueError("has a passphrase; give the key without one: it is sealed here") from None
         raise ValueError("is no private key in PEM, which starts with -----BEGIN PRIVATE KEY-----") from None
-    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def fits(key: str, certificate: str) -> bool:

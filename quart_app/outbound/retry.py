@@ -96,17 +96,17 @@ def repeatable(method: str, headers: Headers) -> bool:
     return method in IDEMPOTENT or any(name == b"idempotency-key" for name, _ in headers)
 
 
-def retry_after_seconds(value: bytes, now: float) -> float | None:
-    """Retry-After (RFC 9110 §10.2.3) in seconds from `now`, at most an hour; None for what cannot be read.
+def retry_after_seconds(value: bytes, now: float, *, longest: float = LONGEST_HOLD_SECONDS) -> float | None:
+    """Retry-After (RFC 9110 §10.2.3) in seconds from `now`, at most `longest`; None for what cannot be read.
 
     A fraction, as in `2.0`, breaks the RFC and is sent nevertheless.
     """
     text = value.decode("latin-1").strip()
     if SECONDS.fullmatch(text):
-        return min(float(text), LONGEST_HOLD_SECONDS)
+        return min(float(text), longest)
     try:
         moment = parsedate_to_datetime(text)
         seconds = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
-    return min(max(seconds, 0.0), LONGEST_HOLD_SECONDS) if seconds > -LONGEST_HOLD_SECONDS else None
+    return min(max(seconds, 0.0), longest) if seconds > -LONGEST_HOLD_SECONDS else None

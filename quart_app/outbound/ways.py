@@ -40,7 +40,7 @@ class Tls(BaseModel):
     certificate: Certificates | None = None
     key: Annotated[
         Annotated[str, Field(max_length=pem.LONGEST), AfterValidator(private_key)] | None,
-        Field(validate_default=True),
+        Field(validate_default=True, repr=False),
     ] = None
 
     @field_validator("key")
@@ -85,7 +85,7 @@ class Proxy(BaseModel):
     username: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^:\x00-\x1f\x7f]*$")] | None = None
     password: Annotated[
         Annotated[str, Field(min_length=1, max_length=8192, pattern=r"^[^\x00-\x1f\x7f]*$")] | None,
-        Field(validate_default=True),
+        Field(validate_default=True, repr=False),
     ] = None
 
     @field_validator("password")

@@ -1,8 +1,13 @@
 """A small real HTTP API with an OAuth server of its own: demo, tests and newcomers call it.
 
     api, items       the API under /v1            oauth_web        the URLs of the OAuth server
-    access           who is asking                oauth, grants    its state; protocol: its rules
-    echo             uploads of any length        wire             problems, numbers, JSON
+    access           who is asking                oauth            its token endpoint, over these:
+    echo             uploads of any length          authorization    requests that wait, and codes
+    wire             problems, numbers, JSON        families, grants tokens that rotate and die
+    command          it as a program                clients          who may ask, and the rules of their tokens
+                                                    assertions, keys what clients sign, what it signs
+    tricks, catalogue   what it does wrong on purpose; stage plays that on the wire
+    protocol, discovery the rules of OAuth; what the server says of itself
 
 All state belongs to the app that `create_sandbox` returns. Nothing else of quart_app is used.
 """
@@ -25,16 +30,19 @@ from quart_app.sandbox.access import (
     get_whoami,
 )
 from quart_app.sandbox.api import Api
+from quart_app.sandbox.clients import Client, Rules
 from quart_app.sandbox.echo import any_echo, take_uploads
 from quart_app.sandbox.items import Items
+from quart_app.sandbox.keys import public_key_of
 from quart_app.sandbox.oauth import AuthorizationServer
 from quart_app.sandbox.oauth_web import PAGE, OAuthWeb
-from quart_app.sandbox.protocol import SCOPES, Client
+from quart_app.sandbox.protocol import SCOPES
+from quart_app.sandbox.stage import Stage, show_transports
 from quart_app.sandbox.wire import Problem, answer_http_exception, answer_problem
 
 __all__ = [
     "API_KEY_COOKIE", "API_KEY_HEADER", "API_KEY_QUERY", "DEMO", "SCOPES", "AuthorizationServer", "Client",
-    "Credentials", "create_sandbox",
+    "Credentials", "Rules", "create_sandbox",
 ]  # fmt: skip
 
 DEMO = Credentials()
@@ -64,29 +72,40 @@ def create_sandbox(
     *,
     clients: Sequence[Client] = (),
     access_seconds: int = 60,
-    token_delay_seconds: float = 0,
+    refresh_seconds: float | None = None,
+    family_seconds: float | None = None,
     grace_seconds: float = 0,
+    fresh_successor: bool = False,
+    rotates: bool = True,
+    token_delay_seconds: float = 0,
+    auto_approve: bool = False,
     public_url: str = "",
     clock: Callable[[], float] = time.time,
 ) -> Quart:
     """The sandbox as an ASGI app; its AuthorizationServer is at `app.extensions["oauth"]`.
 
-    `clients`: more of them, each with a life of tokens of its own; `access_seconds`: that life elsewhere;
-    `token_delay_seconds`: wait of the token endpoint after it rotated, before it answers; `grace_seconds`:
-    how long the token spent last gets its successor again (0: it ends its family); `public_url`: the issuer,
-    else what a request was addressed to; `clock`: seconds since the epoch.
+    `clients`: more of them, each with Rules of its own where it has any; from `access_seconds` to `rotates`: the
+    Rules of all others; `token_delay_seconds`: wait of the token endpoint after it rotated, before it answers;
+    `auto_approve`: nobody is asked for consent; `public_url`: the issuer, else what a request was addressed to;
+    `clock`: seconds since the epoch.
     """
-    server = AuthorizationServer(
-        [demo_client(credentials), *clients],
+    rules = Rules(
         access_seconds=access_seconds,
+        refresh_seconds=refresh_seconds,
+        family_seconds=family_seconds,
         grace_seconds=grace_seconds,
-        clock=clock,
+        fresh_successor=fresh_successor,
+        rotates=rotates,
     )
-    web = OAuthWeb(server, token_delay_seconds=token_delay_seconds, public_url=public_url)
+    known, stage = [demo_client(credentials), *clients], Stage(clock)
+    server = AuthorizationServer(known, rules, auto_approve=auto_approve, clock=clock)
+    web = OAuthWeb(server, stage, token_delay_seconds=token_delay_seconds, public_url=public_url)
+    access = Access(credentials, server)
     app = bare_app()
     app.extensions["oauth"] = server
-    app.before_request(Access(credentials, server).check)
-    add_routes(app, routes(Api(clock), Items(), web))
+    app.before_request(access.check)
+    app.after_request(stage.date)
+    add_routes(app, routes(access, Api(clock), Items(), web))
     return app
 
 
@@ -94,6 +113,7 @@ def demo_client(credentials: Credentials) -> Client:
     return Client(
         client_id=credentials.client_id,
         client_secret=credentials.client_secret,
+        public_key=public_key_of(credentials.private_key),
         name="Demo client",
         loopback_redirects=True,
         refresh_token=credentials.refresh_token,
@@ -111,6 +131,7 @@ def bare_app() -> Quart:
     app.register_error_handler(HTTPException, answer_http_exception)
     app.after_request(no_sniffing)
     take_uploads(app)
+    show_transports(app)
     return app
 
 
@@ -119,7 +140,7 @@ async def no_sniffing(response: ResponseTypes) -> ResponseTypes:
     return response
 
 
-def routes(api: Api, items: Items, oauth: OAuthWeb) -> list[Route]:
+def routes(access: Access, api: Api, items: Items, oauth: OAuthWeb) -> list[Route]:
     """The URL map, and the text of the front page."""
     return [
         Route("/v1/items", "GET", items.get_items, "Items by pages: ?limit=&after="),
@@ -138,10 +159,17 @@ def routes(api: Api, items: Items, oauth: OAuthWeb) -> list[Route]:
         Route("/v1/echo/<anything:rest>", "", any_echo, "The same for any path below"),
         Route("/oauth/authorize", "GET", oauth.get_authorization, "Consent page (code with PKCE)"),
         Route("/oauth/authorize", "POST", oauth.post_authorization, "The decision made there"),
-        Route("/oauth/token", "POST", oauth.post_token, "Tokens: client, code and refresh grants"),
+        Route("/oauth/token", "POST", oauth.post_token, "Tokens: client, code, refresh and JWT grants"),
         Route("/oauth/revoke", "POST", oauth.post_revocation, "Revoke a token (RFC 7009)"),
         Route("/oauth/stats", "GET", oauth.get_stats, "Token requests, generations, reuse detections"),
+        Route("/oauth/families/<anything:family_id>", "DELETE", oauth.delete_family, "Sign one out, as providers do"),
+        Route("/oauth/tricks", "GET", oauth.get_tricks, "What it does wrong on purpose, and all it could"),
+        Route("/oauth/tricks", "PUT", oauth.put_tricks, 'Have it do wrong: {"tricks": ["lost_answer"]}'),
+        Route("/oauth/tricks", "DELETE", oauth.delete_tricks, "Have it behave again"),
+        Route("/oauth/demo-key", "GET", access.get_demo_key, "The demo client's private key, to sign assertions"),
+        Route("/oauth/jwks", "GET", oauth.get_jwks, "The keys of ID tokens"),
         Route("/.well-known/oauth-authorization-server", "GET", oauth.get_metadata, "Metadata (RFC 8414)"),
+        Route("/.well-known/openid-configuration", "GET", oauth.get_metadata, "The same for OpenID Connect"),
     ]
 
 

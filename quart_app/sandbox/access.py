@@ -4,23 +4,28 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from quart import Request, g, request
+from quart.typing import ResponseReturnValue
 
+from quart_app.sandbox.keys import new_private_key
 from quart_app.sandbox.oauth import AuthorizationServer
-from quart_app.sandbox.protocol import SCOPES, same
+from quart_app.sandbox.protocol import API_SCOPE, same
 from quart_app.sandbox.wire import Problem, raw_headers
 
 API_KEY_HEADER = "X-Api-Key"
 API_KEY_QUERY = "api_key"
 API_KEY_COOKIE = "api_key"
-ALL_SCOPES = " ".join(SCOPES)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """What a caller of the sandbox can sign in with; every value is a plain string."""
+    """What a caller of the sandbox can sign in with; every value is a plain string.
+
+    `private_key` (PEM) is the client's, to sign assertions with; unless given it is another in every process.
+    """
 
     client_id: str = "sandbox-client"
     client_secret: str = field(default="sandbox-client-secret", repr=False)
+    private_key: str = field(default_factory=new_private_key, repr=False)
     refresh_token: str = field(default="sandbox-first-refresh-token", repr=False)
     api_key: str = field(default="sandbox-api-key", repr=False)
     username: str = "sandbox-user"
@@ -29,12 +34,16 @@ class Credentials:
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """`scheme`: bearer, basic or api_key; `via`: header, query or cookie; only tokens say more than that."""
+    """`scheme`: bearer, basic or api_key; `via`: header, query or cookie; only tokens say more than that.
+
+    `aud` is for whom a token was asked, by `resource` and `audience` (RFC 9068 §2.2).
+    """
 
     scheme: str
     via: str
     subject: str
-    scope: str = ALL_SCOPES
+    scope: str = API_SCOPE
+    aud: tuple[str, ...] = ()
     client_id: str | None = None
     family_id: str | None = None
     generation: int | None = None
@@ -81,7 +90,8 @@ class Access:
             via="header",
             subject=found.family.subject,
             scope=found.scope,
-            client_id=found.family.client_id,
+            aud=found.audience,
+            client_id=found.family.client.client_id,
             family_id=found.family.family_id,
             generation=found.generation,
         )
@@ -93,6 +103,14 @@ class Access:
         if not (same(password, self.credentials.password) and right_user):
             raise unauthorized('Basic realm="sandbox", charset="UTF-8"', "The user or password is not right.")
         return Caller(scheme="basic", via="header", subject=user)
+
+    async def get_demo_key(self) -> ResponseReturnValue:
+        """The demo client's private key (PEM), to sign assertions with: it guards toys only."""
+        return (
+            self.credentials.private_key,
+            200,
+            {"Cache-Control": "no-store", "Content-Type": "application/x-pem-file"},
+        )
 
 
 def unauthorized(challenge: str, detail: str) -> Problem:

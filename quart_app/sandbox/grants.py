@@ -4,30 +4,41 @@ Instants are seconds as the server's clock counts them.
 """
 
 import secrets
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from quart_app.sandbox.protocol import Client
+from quart_app.sandbox.clients import Client
 
 
 @dataclass(kw_only=True)
 class Family:
-    """All tokens that descend from one grant; `generation` counts how often tokens were issued in it."""
+    """All tokens that descend from one grant; `generation` counts how often tokens were issued in it.
+
+    `requests` counts the token requests that came with each generation; `refused` the answers 401 to its tokens.
+    """
 
     family_id: str
-    client_id: str
+    client: Client
     subject: str
     scope: str
     grant: str
+    started_at: float
+    audience: tuple[str, ...] = ()
     generation: int = 0
     refresh_token: str = field(default="", repr=False)
     revoked: str | None = None
+    requests: Counter[int] = field(default_factory=Counter)
+    refused: int = 0
 
 
 @dataclass
 class RefreshToken:
+    """`used_at` is when it was issued or, where it is not spent by its use, last used."""
+
     family: Family
     generation: int
+    used_at: float
     spent_at: float | None = None
 
 
@@ -35,6 +46,7 @@ class RefreshToken:
 class AccessToken:
     family: Family
     scope: str
+    audience: tuple[str, ...]
     generation: int
     expires_at: float
 
@@ -46,7 +58,9 @@ class Transaction:
     client: Client
     redirect_uri: str
     scope: str
+    audience: tuple[str, ...]
     state: str
+    nonce: str
     code_challenge: str
     browser: str = field(repr=False)
     expires_at: float

@@ -1,16 +1,19 @@
 """The OAuth server's URLs: forms and queries in, an AuthorizationServer behind, JSON and pages out."""
 
-import asyncio
 import secrets
-from typing import Any
+from functools import partial
 from urllib.parse import parse_qsl, urlsplit
 
 from quart import Response, jsonify, render_template, request
 from quart.typing import ResponseReturnValue
 
-from quart_app.sandbox.oauth import GRANTS, AuthorizationServer
-from quart_app.sandbox.protocol import SCOPES, Form, OAuthError, redirect_to
-from quart_app.sandbox.wire import empty, whole_body
+from quart_app.sandbox.catalogue import CATALOGUE
+from quart_app.sandbox.discovery import metadata
+from quart_app.sandbox.oauth import AuthorizationServer
+from quart_app.sandbox.protocol import SCOPE_TEXTS, Form, OAuthError
+from quart_app.sandbox.stage import Stage
+from quart_app.sandbox.tricks import Answer, Trick, read_tricks
+from quart_app.sandbox.wire import Problem, empty, json_object, whole_body
 
 BROWSER_COOKIE = "sandbox_browser"
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -25,8 +28,11 @@ class OAuthWeb:
     `token_delay_seconds`: how long the token endpoint holds its answer back after it has rotated.
     """
 
-    def __init__(self, server: AuthorizationServer, *, token_delay_seconds: float, public_url: str) -> None:
+    def __init__(
+        self, server: AuthorizationServer, stage: Stage, *, token_delay_seconds: float, public_url: str
+    ) -> None:
         self.server = server
+        self.stage = stage
         self.token_delay_seconds = token_delay_seconds
         self.public_url = public_url.rstrip("/")
 
@@ -35,18 +41,20 @@ class OAuthWeb:
         return self.public_url or request.host_url.rstrip("/")
 
     async def get_authorization(self) -> ResponseReturnValue:
-        """The consent page, or a redirect with the error (RFC 6749 §4.1.2.1)."""
+        """The consent page or, where nobody is asked, the redirect; errors as RFC 6749 §4.1.2.1 has them."""
         browser = request.cookies.get(BROWSER_COOKIE) or secrets.token_urlsafe(32)
         query = parse_qsl(request.query_string.decode("latin-1"), keep_blank_values=True)
         try:
-            transaction_id = self.server.begin(query, browser)
+            transaction_id = self.server.authorizations.begin(query, browser)
+            if self.server.authorizations.auto_approve:
+                return await self.decided(transaction_id, browser, approve=True)
         except OAuthError as error:
             return await self.refused(error)
-        waiting = self.server.transactions[transaction_id]
+        waiting = self.server.authorizations.transactions[transaction_id]
         page = await render_template(
             "consent.html",
             client=waiting.client.name or waiting.client.client_id,
-            scopes=[SCOPES[word] for word in waiting.scope.split()],
+            scopes=[SCOPE_TEXTS[word] for word in waiting.scope.split()],
             destination=urlsplit(waiting.redirect_uri).netloc,
             transaction=transaction_id,
         )
@@ -60,60 +68,98 @@ class OAuthWeb:
             fields = dict(await read_form())
             if fields.get("decision") not in ("approve", "deny"):
                 raise OAuthError("invalid_request", "The decision is neither approve nor deny.")
-            target = self.server.decide(
-                fields.get("transaction", ""),
-                request.cookies.get(BROWSER_COOKIE, ""),
-                approve=fields["decision"] == "approve",
-                issuer=self.issuer,
-            )
+            browser, approve = request.cookies.get(BROWSER_COOKIE, ""), fields["decision"] == "approve"
+            return await self.decided(fields.get("transaction", ""), browser, approve=approve)
         except OAuthError as error:
             return await self.refused(error)
-        return sent_to(target)
+
+    async def decided(self, transaction_id: str, browser: str, *, approve: bool) -> Response:
+        waiting, fields = self.server.authorizations.decide(transaction_id, browser, approve=approve)
+        answer = self.redirect(waiting.redirect_uri, waiting.state, fields)
+        trick = self.server.tricks.take("authorization", waiting.client.client_id)
+        return await self.stage.perform(trick, lambda: answer)
 
     async def refused(self, error: OAuthError) -> Response:
         if error.redirect_uri:
-            fields = {"error": error.code, "error_description": error.description}
-            return sent_to(redirect_to(error.redirect_uri, fields, error.state, self.issuer))
+            answer = self.redirect(error.redirect_uri, error.state, error.fields())
+            return self.stage.response(Trick(), answer)
         return Response(await render_template("refused.html", detail=error.description), 400, PAGE)
+
+    def redirect(self, redirect_uri: str, state: str, fields: dict[str, str]) -> Answer:
+        """An answer that goes to the client, with `state` where there was one, and `iss` (RFC 9207 §2)."""
+        named = {**fields, **({"state": state} if state else {}), "iss": self.issuer}
+        return Answer(named, 303, PAGE, redirect_uri)
 
     async def post_token(self) -> ResponseReturnValue:
         """RFC 6749 §5. The delay follows the rotation: whoever hangs up meanwhile has lost the answer."""
+        authorization = request.headers.get("Authorization")
         try:
-            answer = self.server.token(await read_form(), request.headers.get("Authorization"))
+            form = await read_form()
+        except OAuthError as error:
+            return self.stage.response(Trick(), said(error))
+        trick = self.server.receive(form, authorization)
+        act = partial(self.token, form, authorization, trick)
+        return await self.stage.perform(trick, act, delay_seconds=self.token_delay_seconds)
+
+    def token(self, form: Form, authorization: str | None, trick: Trick) -> Answer:
+        try:
+            answer = self.server.token(form, authorization, issuer=self.issuer, claims=trick.claims)
         except OAuthError as error:
             return said(error)
-        await asyncio.sleep(self.token_delay_seconds)
-        return jsonify(answer), 200, NO_STORE
+        return Answer(answer, headers=NO_STORE)
 
     async def post_revocation(self) -> ResponseReturnValue:
         """RFC 7009 §2."""
         try:
-            self.server.revoke(await read_form(), request.headers.get("Authorization"))
+            form = await read_form()
+        except OAuthError as error:
+            return self.stage.response(Trick(), said(error))
+        act = partial(self.revoke, form, request.headers.get("Authorization"))
+        return await self.stage.perform(self.server.tricks.take("revocation"), act)
+
+    def revoke(self, form: Form, authorization: str | None) -> Answer:
+        try:
+            self.server.revoke(form, authorization, issuer=self.issuer)
         except OAuthError as error:
             return said(error)
-        return "", 200, NO_STORE
+        return Answer(headers=NO_STORE)
 
-    async def get_metadata(self) -> dict[str, Any]:
-        """RFC 8414 §2."""
-        methods = ["client_secret_basic", "client_secret_post"]
-        return {
-            "issuer": self.issuer,
-            "authorization_endpoint": f"{self.issuer}/oauth/authorize",
-            "token_endpoint": f"{self.issuer}/oauth/token",
-            "revocation_endpoint": f"{self.issuer}/oauth/revoke",
-            "scopes_supported": list(SCOPES),
-            "response_types_supported": ["code"],
-            "response_modes_supported": ["query"],
-            "grant_types_supported": list(GRANTS),
-            "token_endpoint_auth_methods_supported": methods,
-            "revocation_endpoint_auth_methods_supported": methods,
-            "code_challenge_methods_supported": ["S256"],
-            "authorization_response_iss_parameter_supported": True,
-        }
+    async def get_metadata(self) -> ResponseReturnValue:
+        """RFC 8414 §3, OpenID Connect Discovery §4."""
+        found = metadata(self.issuer)
+        return await self.stage.perform(self.server.tricks.take("metadata"), lambda: Answer(found))
+
+    async def get_jwks(self) -> ResponseReturnValue:
+        """The keys that ID tokens are signed with (RFC 7517 §5)."""
+        return await self.stage.perform(self.server.tricks.take("jwks"), lambda: Answer(self.server.signer.jwks()))
 
     async def get_stats(self) -> ResponseReturnValue:
         """Counts of token requests and errors, reuse detections, and the families with their generations."""
         return jsonify(self.server.stats()), 200, NO_STORE
+
+    async def delete_family(self, family_id: str) -> ResponseReturnValue:
+        """Signs a family out, as a provider may at any time."""
+        if not self.server.end_family(family_id):
+            raise Problem(404, "Not Found", "There is no family of this id; GET /oauth/stats lists them.")
+        return empty(204)
+
+    async def get_tricks(self) -> ResponseReturnValue:
+        """What is to be played, and the catalogue."""
+        catalogue = {name: entry.says for name, entry in CATALOGUE.items()}
+        return {"tricks": self.server.tricks.view(), "catalogue": catalogue}, 200, NO_STORE
+
+    async def put_tricks(self) -> ResponseReturnValue:
+        """These tricks from now on, and no others; Problem 422 names every fault."""
+        tricks, faults = read_tricks(await json_object())
+        if faults:
+            raise Problem(422, "Unprocessable Content", "The tricks are not right.", errors=faults)
+        self.server.tricks.put(tricks)
+        return {"tricks": self.server.tricks.view()}, 200, NO_STORE
+
+    async def delete_tricks(self) -> ResponseReturnValue:
+        """From now on the server behaves."""
+        self.server.tricks.clear()
+        return empty(204)
 
 
 async def read_form() -> Form:
@@ -127,15 +173,7 @@ async def read_form() -> Form:
         raise OAuthError("invalid_request", "The form cannot be read.") from None
 
 
-def said(error: OAuthError) -> Response:
+def said(error: OAuthError) -> Answer:
     """RFC 6749 §5.2; who tried the Authorization header is told the scheme to use."""
-    response = jsonify({"error": error.code, "error_description": error.description})
-    response.status_code = error.status
-    response.headers.update(NO_STORE)
-    if error.status == 401:
-        response.headers["WWW-Authenticate"] = 'Basic realm="sandbox"'
-    return response
-
-
-def sent_to(target: str) -> Response:
-    return empty(303, {**PAGE, "Location": target})
+    challenge = {"WWW-Authenticate": 'Basic realm="sandbox"'} if error.status == 401 else {}
+    return Answer(error.fields(), error.status, {**NO_STORE, **challenge})

@@ -1,6 +1,6 @@
-"""The rules of OAuth 2.0 that need no state: forms, client authentication, PKCE, scopes, redirects.
+"""The rules of OAuth 2.0 that need no state: forms, client secrets, PKCE, scopes, audiences, redirects.
 
-RFC 6749, RFC 7636 (S256 only), RFC 8252 §7.3 (loopback redirects on any port), RFC 9207 (`iss`).
+RFC 6749, RFC 7636 (S256 only), RFC 8252 §7.3 (loopback redirects on any port), RFC 8707 (`resource`).
 """
 
 import base64
@@ -9,11 +9,16 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from urllib.parse import unquote_plus, urlencode, urlsplit
+from urllib.parse import unquote_plus, urlencode
+
+from quart_app.sandbox.clients import Client
 
 SCOPES = {"items:read": "See the items", "items:write": "Add, change and delete items"}
-LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
+API_SCOPE = " ".join(SCOPES)
+OPENID = "openid"
+SCOPE_TEXTS = {**SCOPES, OPENID: "Know who you are"}
+CONSENT_SCOPE = " ".join(SCOPE_TEXTS)
+REPEATABLE = ("resource",)
 
 Form = Sequence[tuple[str, str]]
 
@@ -34,49 +39,18 @@ class OAuthError(Exception):
         self.redirect_uri = redirect_uri
         self.state = state
 
-
-@dataclass(frozen=True, kw_only=True)
-class Client:
-    """A registered client.
-
-    `access_seconds` overrides the server's. `redirect_uris` are compared exactly; `loopback_redirects` allows
-    any port and path of this machine as well. `refresh_token` is good for one first refresh: it is generation
-    0 of a family.
-    """
-
-    client_id: str
-    client_secret: str = field(repr=False)
-    name: str = ""
-    access_seconds: int | None = None
-    redirect_uris: tuple[str, ...] = ()
-    loopback_redirects: bool = False
-    refresh_token: str = field(default="", repr=False)
-
-    def may_redirect_to(self, uri: str) -> bool:
-        return uri in self.redirect_uris or (self.loopback_redirects and is_loopback(uri))
-
-
-def is_loopback(uri: str) -> bool:
-    """Whether a redirect URI is http on this machine, any port, without user, fragment or odd characters."""
-    if not re.fullmatch(r"[!-~]+", uri) or "\\" in uri or "#" in uri:
-        return False
-    try:
-        parts = urlsplit(uri)
-        return (
-            parts.scheme == "http"
-            and parts.hostname in LOOPBACK_HOSTS
-            and "@" not in parts.netloc
-            and (parts.port is None or parts.port > 0)
-        )
-    except ValueError:
-        return False
+    def fields(self) -> dict[str, str]:
+        return {"error": self.code, "error_description": self.description}
 
 
 def single(form: Form) -> dict[str, str]:
-    """The parameters by name; an empty one counts as not sent, a repeated one is an error (RFC 6749 §3.2)."""
+    """Parameters by name: empty ones count as not sent, repeated ones are refused (RFC 6749 §3.1, §3.2).
+
+    Only `resource` may be repeated (RFC 8707 §2); `audience_of` reads it.
+    """
     fields: dict[str, str] = {}
     for name, value in form:
-        if name in fields:
+        if name in fields and name not in REPEATABLE:
             raise OAuthError("invalid_request", "A parameter is there more than once.")
         fields[name] = value
     return {name: value for name, value in fields.items() if value}
@@ -89,20 +63,35 @@ def required(fields: Mapping[str, str], name: str) -> str:
     return fields[name]
 
 
+def audience_of(form: Form) -> tuple[str, ...]:
+    """For whom tokens are asked: each `resource`, a URI without fragment (RFC 8707 §2), and the `audience`."""
+    resources = [value for name, value in form if name == "resource" and value]
+    for value in resources:
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[!-\"$-~]+", value):
+            raise OAuthError("invalid_target", "A resource must be an absolute URI without a fragment.")
+    return (*resources, *(value for name, value in form if name == "audience" and value))
+
+
 def authenticate(clients: Mapping[str, Client], fields: Mapping[str, str], authorization: str | None) -> Client:
-    """The client that a token request proves to be from: Basic or post, not both (RFC 6749 §2.3.1)."""
+    """The client that a secret proves a request to be from: Basic or post, not both (RFC 6749 §2.3.1)."""
     if authorization is None:
-        client_id, secret = fields.get("client_id", ""), fields.get("client_secret", "")
+        method, client_id, secret = "client_secret_post", fields.get("client_id", ""), fields.get("client_secret", "")
     elif "client_secret" in fields:
         raise OAuthError("invalid_request", "The client authenticates in two ways at once.")
     else:
-        client_id, secret = read_basic(authorization)
+        method, (client_id, secret) = "client_secret_basic", read_basic(authorization)
         if fields.get("client_id", client_id) != client_id:
             raise OAuthError("invalid_request", "client_id is not the one of the Authorization header.")
     client = clients.get(client_id)
-    if client is None or not same(client.client_secret, secret):
+    if client is None or not client.client_secret or not same(client.client_secret, secret):
         raise OAuthError("invalid_client", "The client or its secret is not right.", status=401)
+    check_method(client, method)
     return client
+
+
+def check_method(client: Client, method: str) -> None:
+    if method not in client.auth_methods:
+        raise OAuthError("invalid_client", f"This client may not authenticate by {method}.", status=401)
 
 
 def read_basic(authorization: str) -> tuple[str, str]:
@@ -124,28 +113,21 @@ def same(left: str, right: str) -> bool:
 
 def check_authorization(fields: Mapping[str, str]) -> str:
     """The scope asked for, once the request is seen to be whole; S256 is required (RFC 7636 §4.4.1)."""
-
-    def refuse(code: str, description: str) -> OAuthError:
-        return OAuthError(code, description, redirect_uri=fields["redirect_uri"], state=fields.get("state", ""))
-
     if fields.get("response_type") != "code":
-        raise refuse("unsupported_response_type", "Only response_type=code is supported.")
+        raise OAuthError("unsupported_response_type", "Only response_type=code is supported.")
     if fields.get("code_challenge_method") != "S256":
-        raise refuse("invalid_request", "code_challenge_method must be S256.")
+        raise OAuthError("invalid_request", "code_challenge_method must be S256.")
     if not re.fullmatch(r"[A-Za-z0-9_-]{43}", fields.get("code_challenge", "")):
-        raise refuse("invalid_request", "code_challenge must be the 43 characters of an S256 challenge.")
-    try:
-        return narrowed(fields.get("scope", ""), " ".join(SCOPES))
-    except OAuthError as error:
-        raise refuse(error.code, error.description) from None
+        raise OAuthError("invalid_request", "code_challenge must be the 43 characters of an S256 challenge.")
+    return narrowed(fields.get("scope", ""), CONSENT_SCOPE, default=API_SCOPE)
 
 
-def narrowed(asked: str, granted: str) -> str:
-    """The scope `asked` for if it is within `granted`, all of `granted` if none was (RFC 6749 §3.3, §6)."""
+def narrowed(asked: str, granted: str, *, default: str | None = None) -> str:
+    """The scope `asked` for if it is within `granted`; without any `default`, or all of it (RFC 6749 §3.3, §6)."""
     words = list(dict.fromkeys(asked.split()))
     if not set(words) <= set(granted.split()):
         raise OAuthError("invalid_scope", "The scope is unknown or wider than what was granted.")
-    return " ".join(words) or granted
+    return " ".join(words) or default or granted
 
 
 def verifier_fits(verifier: str, challenge: str) -> bool:
@@ -156,7 +138,6 @@ def verifier_fits(verifier: str, challenge: str) -> bool:
     return same(base64.urlsafe_b64encode(digest).rstrip(b"=").decode(), challenge)
 
 
-def redirect_to(uri: str, answer: Mapping[str, str], state: str, issuer: str) -> str:
-    """`uri` with the answer, `state` where there was one, and `iss` (RFC 9207 §2) added to its query."""
-    fields = {**answer, **({"state": state} if state else {}), "iss": issuer}
+def with_query(uri: str, fields: Mapping[str, str]) -> str:
+    """`uri` with the fields added to its query (RFC 6749 §4.1.2)."""
     return f"{uri}{'&' if '?' in uri else '?'}{urlencode(fields)}"

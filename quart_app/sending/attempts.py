@@ -227,7 +227,7 @@ class Attempts:
             return answer
         refused_at = time.perf_counter()
         try:
-            held = await self._within(tokens.refresh(self.services, self.target, after=credential.generation))
+            held = await self._within(tokens.refresh_after_401(self.services, self.target, credential))
         except CallFailed:
             return answer
         assert held.credential is not None

@@ -63,6 +63,10 @@ async def get_diff_page(who: Who, call_id: str, other_id: str) -> str:
     return await show("diff", who)
 
 
+async def get_webhooks_page(who: Who) -> str:
+    return await show("webhooks", who)
+
+
 async def get_docs_page() -> str:
     return await show("docs", None)
 

@@ -32,12 +32,54 @@ def test_a_base_url_is_held_against_the_egress_of_the_settings(base_url: str) ->
     assert form(allowed, base_url=base_url).base_url == base_url
 
 
-def test_a_token_endpoint_is_held_against_it_as_well() -> None:
-    auth = {"scheme": "oauth2", "grant": "client_credentials", "client_id": "me"}
-    with pytest.raises(ValidationError, match="egress rule link_local") as raised:
-        form(auth=auth | {"token_url": "http://169.254.169.254/token?a=b"})
-    assert raised.value.errors()[0]["ctx"]["within"] == "/token_url"
-    form(auth=auth | {"token_url": "https://login.example.com/token?a=b"})
+OAUTH = {"scheme": "oauth2", "grant": "client_credentials", "client_id": "me", "token_url": "https://id.example.com/t"}
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "rule"),
+    [
+        ("token_url", "http://169.254.169.254/token?a=b", "link_local"),
+        ("revocation_url", "https://169.254.169.254/revoke", "link_local"),
+        ("issuer", "https://metadata.google.internal", "metadata"),
+        ("issuer", "https://id.example.com:6379", "port"),
+    ],
+)
+def test_an_oauth_endpoint_that_is_dialled_from_here_is_held_against_it_as_well(name: str, url: str, rule: str) -> None:
+    with pytest.raises(ValidationError, match=f"egress rule {rule}") as raised:
+        form(auth=OAUTH | {name: url})
+    assert raised.value.errors()[0]["ctx"]["within"] == f"/{name}"
+    assert form(KEPT, auth=OAUTH | {name: url})
+
+
+def test_an_oauth_endpoint_that_only_a_browser_goes_to_may_be_anywhere() -> None:
+    form(auth=OAUTH | {"authorize_url": "http://169.254.169.254/authorize", "token_url": "https://x.example/t?a=b"})
+
+
+def test_neither_a_form_nor_its_faults_show_a_secret_when_they_are_printed() -> None:
+    key = PAIR.key.splitlines()[1]
+    schemes: list[dict[str, Any]] = [
+        OAUTH | {"client_secret": "swordfish", "refresh_token": "swordfish", "private_key": PAIR.key},
+        {"scheme": "bearer", "token": "swordfish"},
+        {"scheme": "basic", "username": "me", "password": "swordfish"},
+        {"scheme": "api_key", "name": "X-Key", "value": "swordfish"},
+    ]
+    proxy = PROXY | {"password": "swordfish"}
+    for auth in schemes:
+        filled = form(auth=auth, tls={"certificate": PAIR.certificate, "key": PAIR.key}, proxy=proxy)
+        assert not any(secret in repr(filled) + str(filled) for secret in ("swordfish", key))
+        broken = {name: f"{value}\n" if "swordfish" in str(value) else value for name, value in auth.items()}
+        with pytest.raises(ValidationError) as raised:
+            form(auth=broken, tls={"key": PAIR.key}, proxy=proxy | {"username": None})
+        assert raised.value.error_count() >= 3
+        assert not any(secret in str(raised.value) for secret in ("swordfish", key))
+
+
+def test_a_private_key_is_kept_when_it_is_left_out_and_belongs_to_the_secrets() -> None:
+    auth = OAUTH | {"client_auth": "private_key_jwt", "private_key": PAIR.key}
+    change = {"auth": OAUTH | {"client_auth": "private_key_jwt", "private_key": {"set": True}, "scope": "a"}}
+    after = ConnectionForm.model_validate(merged(kept(auth=auth), change, "orders"))
+    assert after.auth.model_dump()["private_key"] == PAIR.key
+    assert changed_fields(form(auth=auth), after) == ["auth.scope"]
 
 
 def test_a_connection_that_is_kept_is_loaded_also_when_it_would_not_be_taken_any_more() -> None:

@@ -91,6 +91,26 @@ def test_an_unknown_field_is_told_the_one_that_may_be_meant(field: str, close: s
     assert fault["detail"] == "unknown field"
 
 
+@pytest.mark.parametrize(
+    ("given", "pointer"),
+    [
+        ({"grant": "jwt_bearer"}, "/auth/private_key"),
+        ({"client_auth": "private_key_jwt", "private_key": "hunter2"}, "/auth/private_key"),
+        ({"token_url": None}, "/auth/token_url"),
+        ({"issuer": "http://hunter2.example"}, "/auth/issuer"),
+        ({"issuer": "https://169.254.169.254"}, "/auth/issuer"),
+        ({"revocation_url": "http://169.254.169.254/hunter2"}, "/auth/revocation_url"),
+        ({"extra": {"scope": "hunter2"}}, "/auth/extra"),
+        ({"claims": {"exp": "hunter2"}}, "/auth/claims"),
+    ],
+)
+def test_a_fault_of_oauth_is_at_its_field_and_does_not_repeat_it(given: dict[str, Any], pointer: str) -> None:
+    auth = {"scheme": "oauth2", "grant": "client_credentials", "token_url": "https://x.example/t", "client_id": "me"}
+    (fault,) = refused(ConnectionForm, BASE | {"auth": auth | given}).errors
+    assert fault["pointer"] == pointer
+    assert "hunter2" not in fault["detail"]
+
+
 def test_no_fault_repeats_the_value_that_caused_it() -> None:
     auth = {"scheme": "oauth2", "grant": "hunter2", "token_url": "hunter2", "client_id": "hunter2\n"}
     secret = {"client_secret": ["hunter2"], "refresh_token": {"hunter2": 1}, "extra": {"scope": "hunter2"}}

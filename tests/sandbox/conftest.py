@@ -1,11 +1,15 @@
 """A sandbox with a clock that stands still until a test moves it."""
 
+import asyncio
 import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
 from quart import Quart
 from quart.testing import QuartClient
 
@@ -98,3 +102,22 @@ def server(app: Quart) -> AuthorizationServer:
 @pytest.fixture
 def person(client: QuartClient) -> Person:
     return Person(client)
+
+
+@pytest.fixture
+async def port(app: Quart) -> AsyncIterator[int]:
+    """The sandbox on Hypercorn, on a real socket, in this loop."""
+    config = Config()
+    config.bind = ["127.0.0.1:0"]
+    config.accesslog = config.errorlog = None
+    config.graceful_timeout = 0.5
+    config.include_date_header = False
+    sockets = config.create_sockets()
+    sockets.insecure_sockets[0].listen()
+    found: int = sockets.insecure_sockets[0].getsockname()[1]
+    config.bind = [f"fd://{sockets.insecure_sockets[0].detach()}"]
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(serve(app, config, shutdown_trigger=stop.wait))
+        yield found
+        stop.set()

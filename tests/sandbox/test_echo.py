@@ -4,11 +4,8 @@ import asyncio
 import hashlib
 import json
 import tracemalloc
-from collections.abc import AsyncIterator
 
 import pytest
-from hypercorn.asyncio import serve
-from hypercorn.config import Config
 from hypercorn.typing import ASGIReceiveEvent, HTTPDisconnectEvent, HTTPRequestEvent
 from quart import Quart
 from quart.testing import QuartClient
@@ -20,23 +17,6 @@ from .conftest import KEY
 
 CHUNK = b"x" * 65_536
 SIGNED = f"Host: sandbox\r\n{API_KEY_HEADER}: {DEMO.api_key}\r\n"
-
-
-@pytest.fixture
-async def port(app: Quart) -> AsyncIterator[int]:
-    config = Config()
-    config.bind = ["127.0.0.1:0"]
-    config.accesslog = config.errorlog = None
-    config.graceful_timeout = 0.5
-    sockets = config.create_sockets()
-    sockets.insecure_sockets[0].listen()
-    found: int = sockets.insecure_sockets[0].getsockname()[1]
-    config.bind = [f"fd://{sockets.insecure_sockets[0].detach()}"]
-    stop = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(serve(app, config, shutdown_trigger=stop.wait))
-        yield found
-        stop.set()
 
 
 async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:

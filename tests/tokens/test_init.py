@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from sqlalchemy import select, text
 
-from quart_app import calls, connections, tokens
+from quart_app import calls, connections, history, tokens
 from quart_app.calls import Sent
 from quart_app.errors import CallFailed
 from quart_app.forms.calls import CallForm
@@ -20,6 +20,8 @@ from quart_app.records import BLANK
 from quart_app.sandbox import DEMO
 from quart_app.services import Services, open_services
 from quart_app.settings import Settings
+from quart_app.tokens.held import load
+from quart_app.tokens.verdicts import PAUSES
 from tests.sandboxed import Sandbox, connected, serving_sandbox
 from tests.served import Served
 from tests.upstream import Upstream
@@ -231,7 +233,9 @@ async def test_invalid_grant_asks_for_a_person_deletes_nothing_and_is_not_tried_
     assert {(one.call["state"], one.call["reason"]) for one in (*first, *more)} == {("failed", "token_unavailable")}
     assert sandbox.token_requests == 2
     name, reason = await state(services)
-    assert (name, reason) == ("needs_sign_in", "The provider no longer takes the refresh token: sign in again.")
+    assert name == "needs_sign_in"
+    assert reason is not None
+    assert reason.startswith("The provider no longer takes the sign-in (invalid_grant): sign in again.")
     assert more[0].call["detail"] == reason
     after = await row(services)
     assert after.generation == before.generation
@@ -323,6 +327,11 @@ TROUBLE = [
 ]
 
 
+def is_doubtful(trouble: Any) -> bool:
+    """Whether the token may be spent after it, so that it is sent again at once."""
+    return isinstance(trouble, float) or trouble.status in (200, 500)
+
+
 @SQLITE
 @pytest.mark.parametrize("trouble", TROUBLE, ids=lambda it: (getattr(it, "text", None) and it.text[:9]) or str(it)[:9])
 async def test_trouble_of_the_token_endpoint_passes_and_a_token_that_is_still_good_is_used(
@@ -344,14 +353,15 @@ async def test_trouble_of_the_token_endpoint_passes_and_a_token_that_is_still_go
     assert {one.call["reason"] for one in failed} == {"token_unavailable"}
     assert await state(services) == ("ready", None)
     assert not [seen for seen in upstream.seen if seen.path == "/elsewhere"]
-    assert len(endpoint.forms) <= 3, "a failure is shared for a second, not repeated by each caller"
+    most = 2 + len(PAUSES) if is_doubtful(trouble) else 3
+    assert len(endpoint.forms) <= most, "a failure is shared for a second, not repeated by each caller"
 
 
 @SQLITE
 async def test_a_token_endpoint_that_recovers_is_used_again_a_second_later(
     services: Services, upstream: Upstream
 ) -> None:
-    endpoint = Endpoint(upstream, web.Response(status=500), token("one"))
+    endpoint = Endpoint(upstream, web.Response(status=503), token("one"))
     await connected(services, endpoint.form())
     assert (await send(services)).call["reason"] == "token_unavailable"
     await asyncio.sleep(tokens.COOL_DOWN_SECONDS + 0.05)
@@ -535,14 +545,17 @@ async def test_an_exchange_is_on_record_without_what_was_exchanged(services: Ser
     await services.recorder.put(services_record(services))
     async with services.db.session() as session:
         kept = list(await session.scalars(select(Call).where(Call.origin == "token").order_by(Call.id)))
+        shown = await history.get(session, kept[0].id)
         everything = [list(await session.execute(select(table))) for table in Base.metadata.sorted_tables]
-    assert [(one.method, one.url, one.status, one.state) for one in kept] == [
-        ("POST", f"{upstream.url}/token", 200, "done"),
-        ("POST", f"{upstream.url}/token", 500, "done"),
-    ]
-    assert [one.request_body or one.response_body for one in kept] == [None, None]
+    exchange = ("POST", f"{upstream.url}/token")
+    assert [(one.method, one.url) for one in kept] == [exchange] * 4
+    assert [(one.status, one.state) for one in kept] == [(200, "done"), *[(500, "done")] * 3]
+    assert shown["request"]["body"]["text"] == "grant_type=refresh_token&refresh_token=[redacted]"
+    assert shown["response"]["body"]["json"] == {
+        "access_token": "[redacted]", "token_type": "Bearer", "expires_in": 100, "refresh_token": "[redacted]"
+    }  # fmt: skip
     assert "planted" not in str(everything)
-    assert "planted" not in repr(await tokens.load(services, target))
+    assert "planted" not in repr(await load(services, target))
 
 
 @SQLITE
@@ -563,22 +576,3 @@ def services_record(services: Services) -> Any:
     row_: dict[str, Any] = {"id": "last", "owner": services.process, "state": "done", "started_at": 1.0}
     texts = {"connection_id": "1", "connection": "x", "origin": "api", "actor": "test", "method": "GET", "url": "x"}
     return Record(BLANK | row_ | texts | {"request_headers": "[]"})
-
-
-@pytest.mark.parametrize(
-    ("lifetime", "least", "most"), [(3600.0, 60.0, 72.0), (100.0, 10.0, 12.0), (10.0, 1.0, 1.2), (0.0, 0.0, 0.0)]
-)
-def test_how_early_is_the_sooner_of_a_minute_and_a_tenth(lifetime: float, least: float, most: float) -> None:
-    early = []
-    for _ in range(50):
-        moment = tokens.refresh_moment(1000.0, lifetime)
-        assert moment is not None
-        early.append(1000.0 - moment)
-    assert min(early) >= least - 1e-9
-    assert max(early) <= most + 1e-9
-    assert least == most or len(set(early)) > 1, "not all processes at once"
-
-
-@pytest.mark.parametrize(("expires_at", "lifetime"), [(None, None), (None, 5.0), (5.0, None)])
-def test_a_life_that_is_unknown_has_no_moment(expires_at: float | None, lifetime: float | None) -> None:
-    assert tokens.refresh_moment(expires_at, lifetime) is None

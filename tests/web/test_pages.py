@@ -17,7 +17,7 @@ from tests.web.conftest import Asker, problem_in
 
 TEMPLATES = STATIC.parent / "templates"
 CALL = "/history/01900000-0000-7000-8000-000000000000"
-PAGES = ("/connections", "/connections/orders", "/send", "/history", CALL, f"{CALL}/diffs/{CALL.rpartition('/')[2]}")
+PAGES = ("/connections", "/connections/orders", "/send", "/history", "/webhooks", CALL, f"{CALL}/diffs/{CALL.rpartition('/')[2]}")
 OPEN_PAGES = ("/sign-in", "/docs")
 NAMED = re.compile(r'(?:src|href)="([^"#]+)"')
 IMPORTED = re.compile(r'(?:from|import)\s*\(?\s*"(\.[^"]+)"')

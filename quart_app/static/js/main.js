@@ -3,7 +3,7 @@ import { remove } from "./api.js"
 import { byId, enable } from "./dom.js"
 import { showProblem } from "./components/notice.js"
 
-const PAGES = ["sign_in", "connections", "connection", "send", "history", "diff"]
+const PAGES = ["sign_in", "connections", "connection", "send", "history", "diff", "webhooks", "authorization"]
 const { page } = document.body.dataset
 
 if (byId("sign-out")) enable("sign-out", signOut)

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from quart import Response, request
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app import calls, connections, standing, tokens
+from quart_app import calls, connections, removals, standing, tokens
 from quart_app.accounts import Who
 from quart_app.errors import AppError, Invalid
 from quart_app.forms import invalid_input
@@ -49,8 +49,8 @@ async def patch_connection(services: Services, who: Who, form: ConnectionChange,
 
 
 async def delete_connection(services: Services, who: Who, name: str) -> Response:
-    """Remove a connection with its secrets; its calls stay on record."""
-    await connections.delete(services, name, actor=who.actor)
+    """Remove a connection with its secrets, and take its token back at the provider; its calls stay on record."""
+    await removals.remove(services, name, actor=who.actor)
     tell(services, name, "deleted")
     return Response("", 204)
 

@@ -48,6 +48,7 @@ class ConnectionView(Shape):
     proxy: dict[str, Any] | None
     state: State
     state_reason: str | None
+    redirect_uri: Annotated[str | None, Field(description="to be entered at the provider; of authorization_code only")]
     created_at: Instant
     updated_at: Instant
 

@@ -36,6 +36,8 @@ async def test_every_answer_has_the_shape_that_the_document_says(
         "post_sign_in": {"token": token},
         "post_connection": {"name": "second", "base_url": "https://api.example.com"},
         "patch_connection": {"title": "Orders", "auth": {"scheme": "none"}},
+        "post_webhook": {"url": "https://hooks.example.com/in"},
+        "patch_webhook": {"events": ["recovered"]},
         "post_call": CALL,
         "post_replay": {},
         "post_batch": {"calls": [CALL, {"connection": "absent"}, {"nope": 1}]},
@@ -57,7 +59,8 @@ async def seen_from(program: Asker, upstream: Upstream) -> dict[str, str]:
     form = {"name": "orders", "base_url": upstream.url, "policy": {"allow_private": True}, "auth": auth}
     assert (await program.post("/api/connections", json=form)).status_code == 201
     call = await (await program.post("/api/calls", json=CALL)).get_json()
-    return {"name": "orders", "call_id": call["id"], "other_id": call["id"]}
+    webhook = await (await program.post("/api/webhooks", json={"url": "https://hooks.example.com/out"})).get_json()
+    return {"name": "orders", "call_id": call["id"], "other_id": call["id"], "webhook_id": webhook["id"]}
 
 
 async def token_or_answer(request: web.Request) -> web.Response:

@@ -1,14 +1,16 @@
 // What can be done with a connection, alike on its card and its page; what came of it stands below.
 import { post } from "../api.js"
-import { announce, busy, button, el, fill } from "../dom.js"
-import { moment, visible } from "../format.js"
+import { announce, button, el } from "../dom.js"
+import { visible } from "../format.js"
 import { fixLink } from "./connection_link.js"
-import { notice, problemNotice } from "./notice.js"
+import { notice } from "./notice.js"
 import { reasonOf } from "./reasons.js"
+import { report } from "./report.js"
+import { refreshButton } from "./token_actions.js"
 import { showUses } from "./use_it.js"
 
-/** The row of buttons and the place of their results. */
-export function connectionActions(connection, { edit, remove }) {
+/** The row of buttons and the place of their results; `refreshes` where nothing else on the page does that. */
+export function connectionActions(connection, { edit, remove, refreshes = true }) {
   const { name, auth } = connection
   const result = el("div", { class: "card__result", role: "status" })
   return [
@@ -18,7 +20,7 @@ export function connectionActions(connection, { edit, remove }) {
       button("Use it", () => showUses(connection)),
       el("div", { class: "card__more" },
         button("Check", (event) => check(event.currentTarget, name, result), { kind: "quiet" }),
-        auth.scheme === "oauth2" ? button("Refresh token", (event) => refresh(event.currentTarget, name, result), { kind: "quiet" }) : null,
+        refreshes && auth.scheme === "oauth2" ? refreshButton("Refresh token", name, result, { kind: "quiet" }) : null,
         button("Edit", () => edit(connection), { kind: "quiet" }),
         button("Delete", () => remove(connection), { kind: "quiet" }))),
     result,
@@ -35,23 +37,4 @@ async function check(control, name, result) {
       reason ? el("p", {}, reason.advice, reason.fix ? [" ", fixLink(name, reason.fix)] : null) : null,
       call?.id ? el("p", {}, el("a", { href: `/history/${call.id}` }, "See the call")) : null)
   })
-}
-
-async function refresh(control, name, result) {
-  await report(control, result, "Refreshing the token…", async () => {
-    const { state, expires_at, generation } = await post(`/api/connections/${name}/token-refreshes`)
-    const until = expires_at ? ` It is good until ${moment(expires_at)}.` : ""
-    return notice(state === "ready" ? "good" : "bad", state === "ready" ? "There is a new token." : "There is no new token.",
-      el("p", {}, `Generation ${generation}.${until}`))
-  })
-}
-
-async function report(control, result, meanwhile, work) {
-  fill(result, el("p", { class: "faint" }, meanwhile))
-  try {
-    fill(result, await busy(control, work))
-  } catch (error) {
-    fill(result, problemNotice(error))
-    announce(error.message)
-  }
 }

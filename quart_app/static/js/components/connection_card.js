@@ -1,10 +1,12 @@
 // One connection in the list: what it is, how it is, and what can be done with it.
-import { el } from "../dom.js"
+import { el, fill } from "../dom.js"
 import { visible } from "../format.js"
 import { connectionBadge, unverifiedBadge } from "./badge.js"
 import { budgetLine } from "./budget.js"
 import { connectionActions } from "./connection_actions.js"
 import { connectionPath } from "./connection_link.js"
+import { healthBadge } from "./health.js"
+import { signInButton, signsIn } from "./token_actions.js"
 
 const SCHEMES = { none: "no sign-in", api_key: "API key", basic: "Basic", bearer: "bearer token", oauth2: "OAuth 2" }
 
@@ -16,7 +18,7 @@ export function connectionCard(connection, acts) {
       title && title !== name ? el("span", { class: "card__title" }, visible(title)) : null,
       el("span", { class: "card__state" }, unverifiedBadge(connection), connectionBadge(connection))),
     factsLine(connection, budgetLine(name)),
-    reasonLine(connection),
+    el("div", { class: "card__health" }, el("p", {}, waitingFor(connection))),
     connectionActions(connection, acts))
 }
 
@@ -32,7 +34,16 @@ function schemeOf({ scheme, grant, in: place, name }) {
   return SCHEMES[scheme] ?? visible(scheme)
 }
 
-export function reasonLine({ state, state_reason }) {
-  if (!state_reason || state === "ready") return null
-  return el("p", { class: "card__reason" }, visible(state_reason))
+/** Until the doctor has spoken: why it is not ready, or nothing yet. */
+function waitingFor({ state, state_reason }) {
+  return state === "ready" ? "" : visible(state_reason ?? "")
+}
+
+/** What the doctor says of it, on its card: a badge, one sentence, and the way back where a person is needed. */
+export function showHealth(card, connection, health) {
+  fill(card.querySelector(".card__state"), unverifiedBadge(connection), healthBadge(health))
+  const place = el("div", { class: "card__result", role: "status" })
+  const needsSignIn = health.sign_in_again.when === "now" && signsIn(connection.auth)
+  const line = fill(card.querySelector(".card__health"), el("p", {}, visible(health.summary)), needsSignIn ? signInButton(connection.name, place, { kind: "primary" }) : null, place)
+  line.dataset.well = String(health.well)
 }

@@ -1,7 +1,7 @@
 // The list of connections.
 import { get, getAll, listen, remove } from "../api.js"
 import { announce, button, byId, el, enable, fill } from "../dom.js"
-import { connectionCard } from "../components/connection_card.js"
+import { connectionCard, showHealth } from "../components/connection_card.js"
 import { connectionForm } from "../components/connection_form.js"
 import { confirm } from "../components/dialog.js"
 import { showProblem } from "../components/notice.js"
@@ -23,8 +23,10 @@ export async function start() {
 
 async function load() {
   try {
-    show(await getAll("/api/connections"))
+    const connections = await getAll("/api/connections")
+    show(connections)
     showProblem(null)
+    examine(connections)
   } catch (error) {
     showProblem(error)
   }
@@ -36,6 +38,16 @@ function show(connections) {
   fill(list, connections.length ? connections.map((connection) => connectionCard(connection, acts)) : empty())
   byId("find").hidden = connections.length < 7
   find()
+}
+
+/** The doctor's word comes onto the cards when it is there. */
+async function examine(connections) {
+  const healths = await getAll("/api/health").catch(() => [])
+  const known = new Map(connections.map((connection) => [connection.name, connection]))
+  for (const health of healths) {
+    const card = byId(`connection-${health.connection}`)
+    if (card && known.has(health.connection)) showHealth(card, known.get(health.connection), health)
+  }
 }
 
 function empty() {
@@ -81,12 +93,11 @@ async function drop({ name }) {
 
 /** Another page, program or loop changed its state. */
 async function changed({ name }) {
+  const path = `/api/connections/${encodeURIComponent(name)}`
   const card = byId(`connection-${name}`)
-  const connection = await get(`/api/connections/${encodeURIComponent(name)}`).catch(() => null)
+  const [connection, health] = await Promise.all([get(path), get(`${path}/health`)]).catch(() => [])
   if (!card || !connection) return load()
   const fresh = connectionCard(connection, { edit: open, remove: drop })
   for (const part of [".card__header", ".card__facts"]) card.querySelector(part).replaceWith(fresh.querySelector(part))
-  card.querySelector(".card__reason")?.remove()
-  const reason = fresh.querySelector(".card__reason")
-  if (reason) card.querySelector(".card__actions").before(reason)
+  showHealth(card, connection, health)
 }

@@ -1,0 +1,114 @@
+"""One request to a token endpoint, on record: no redirect, no repetition, in the time that such an endpoint gets."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+from multidict import CIMultiDict
+from yarl import URL
+
+from quart_app import ledger
+from quart_app.ledger import ClaimLost, Exchange, recording
+from quart_app.outbound.auth import OAuth2
+from quart_app.outbound.client import Answer, AttemptFailed
+from quart_app.outbound.oauth import GrantFailed, Issued
+from quart_app.outbound.oauth.answers import ANSWER_BYTES, token_answer
+from quart_app.outbound.oauth.requests import TokenRequest
+from quart_app.outbound.target import Target
+from quart_app.outbound.told import told
+from quart_app.services import Services
+from quart_app.tokens.storing import Arrival
+from quart_app.tokens.verdicts import DialFailed
+
+
+async def dial(
+    services: Services,
+    target: Target,
+    exchange: Exchange,
+    request: TokenRequest,
+    *,
+    check: Callable[[Issued], Issued] = lambda issued: issued,
+) -> Arrival:
+    """The token that a request gives, if it stands the `check`. It is noted as sent before it is.
+
+    Raises DialFailed, ClaimLost.
+    """
+    noted = await ledger.sent(services, target, exchange)
+    if noted is None:
+        raise ClaimLost
+    services.reached("after_send")
+    asked_at = services.clock()
+    head: list[Answer] = []
+    try:
+        issued = await ask(services, target, exchange.id, request, check, head)
+    except (AttemptFailed, GrantFailed) as error:
+        raise DialFailed(error, head[0].status if head else None) from None
+    return Arrival(target.id, noted, issued, asked_at, skew_seconds=skew(services, head[0]))
+
+
+async def ask(
+    services: Services,
+    target: Target,
+    id_: str,
+    request: TokenRequest,
+    check: Callable[[Issued], Issued],
+    head: list[Answer],
+) -> Issued:
+    """Sends it once, on record under `id_`; the answer goes into `head` as soon as it begins."""
+    assert isinstance(target.auth, OAuth2)
+    secrets = request.secrets
+    with recording.exchange(services, target, request.url, id_=id_, headers=request.headers, secrets=secrets) as entry:
+        entry.sends(request.body)
+        answer = await services.client.request(
+            patient(target),
+            "POST",
+            URL(request.url, encoded=True),
+            CIMultiDict(request.headers),
+            request.body,
+            entry.timings,
+            total_seconds=ledger.TOKEN_SECONDS,
+        )
+        head.append(answer)
+        try:
+            content = await whole(answer)
+        finally:
+            answer.close()
+        services.reached("after_answer")
+        entry.answered(answer, content)
+        wait, scope = told_to_wait(services, answer), target.auth.scope_as_sent
+        issued = token_answer(answer.status, content, retry_after=wait, scope=scope, secrets=secrets)
+        issued = check(issued)
+    return issued
+
+
+def patient(target: Target) -> Target:
+    """The target with the time that a token endpoint gets, whatever the API's own calls get."""
+    times = {"connect_seconds": 10.0, "first_byte_seconds": ledger.TOKEN_SECONDS, "idle_seconds": ledger.TOKEN_SECONDS}
+    return replace(target, policy=target.policy.model_copy(update=times))
+
+
+async def whole(answer: Answer) -> bytes:
+    """The answer's content. Raises AttemptFailed, GrantFailed for one that is too long to be a token."""
+    pieces = bytearray()
+    while piece := await answer.read():
+        pieces += piece
+        if len(pieces) > ANSWER_BYTES:
+            raise GrantFailed("The token endpoint's answer is too long to be one.", failure="odd_answer")
+    return bytes(pieces)
+
+
+def told_to_wait(services: Services, answer: Answer) -> float | None:
+    """Seconds of its Retry-After."""
+    found = told(answer.headers, answer.status, services.clock())
+    return found.hold_seconds if found is not None else None
+
+
+def skew(services: Services, answer: Answer) -> float | None:
+    """How far our clock is ahead of the provider's Date (RFC 9110 §6.6.1), in whole seconds; None without one."""
+    said = next((value for name, value in answer.headers if name.lower() == b"date"), b"")
+    try:
+        moment = parsedate_to_datetime(said.decode("latin-1"))
+    except ValueError:
+        return None
+    return float(round(services.clock() - moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()))
