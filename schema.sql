@@ -104,7 +104,8 @@ CREATE TABLE authorizations (
     used_at REAL
 );
 
--- Somebody else's URL that is told what happens to connections, with a signature by `sealed_secret`.
+-- Somebody else's URL that is told what happens to connections. `url` is what may be shown of it: the whole, which may
+-- hold a key, is sealed in `sealed_secret` with the secrets that sign.
 CREATE TABLE webhooks (
     id TEXT NOT NULL PRIMARY KEY,
     url TEXT NOT NULL,

@@ -110,6 +110,12 @@ class Bench:
         """Something worth a sentence in the report that is no violation."""
         self.finding.remarks.append(text)
 
+    def switchboard(self, *, prefix: Sequence[str] = (), hand: Sequence[str] | None = None) -> Switchboard:
+        """A server that is yet to be started, on a data folder of its own with one key."""
+        self._served += 1
+        data = self.folder / f"data{self._served}"
+        return Switchboard.prepared(self._template, data, self._key, prefix=prefix, hand=hand)
+
     @asynccontextmanager
     async def serving(
         self, *options: str, prefix: Sequence[str] = (), hand: Sequence[str] | None = None, kept: Sequence[str] = ()
@@ -119,23 +125,21 @@ class Bench:
         At the end it is looked over: the database whole, no call left open, nothing in its log that nobody foresaw.
         `kept` are events that this fault may leave in the log.
         """
-        self._served += 1
-        data = self.folder / f"data{self._served}"
-        switchboard = Switchboard.prepared(self._template, data, self._key, prefix=prefix, hand=hand)
+        switchboard = self.switchboard(prefix=prefix, hand=hand)
         async with switchboard.up(*options):
             yield switchboard
         for said in switchboard.looked_over(kept):
             self.check(False, said)
 
 
-async def inject(of: Fault, *, seed: int, template: Path, key: str) -> Finding:
+async def inject(of: Fault, *, seed: int, template: Path, key: str, most_seconds: float = MOST_SECONDS) -> Finding:
     """Injects one fault. What breaks the injection itself is a violation as well."""
     finding = Finding(of)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         bench = Bench(finding, seed, Path(folder), template, key)
         try:
-            async with asyncio.timeout(MOST_SECONDS):
+            async with asyncio.timeout(most_seconds):
                 await of.inject(bench)
         except Exception as error:
             bench.check(False, f"the fault could not be injected: {type(error).__name__}: {error}")

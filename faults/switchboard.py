@@ -34,6 +34,7 @@ class Switchboard(Served):
 
     controlled: bool = False
     ended_badly: str = ""
+    hand: Path | None = None
 
     @classmethod
     def prepared(
@@ -49,26 +50,33 @@ class Switchboard(Served):
             await asyncio.to_thread(self.start, *options)
             yield self
         finally:
-            began = time.monotonic()
-            code = await asyncio.to_thread(self.stop) if self.process is not None else None
-            took = time.monotonic() - began
-            if code != 0 or took > STOP_SECONDS:
-                self.ended_badly = f"the server ended with code {code} after {took:.1f} s"
+            await self.end()
+
+    async def end(self) -> None:
+        """SIGTERM; notes where it does not end in order."""
+        began = time.monotonic()
+        code = await asyncio.to_thread(self.stop) if self.process is not None else None
+        took = time.monotonic() - began
+        if code != 0 or took > STOP_SECONDS:
+            self.ended_badly = f"the server ended with code {code} after {took:.1f} s"
 
     def looked_over(self, kept: Sequence[str] = ()) -> list[str]:
         """What is wrong with what an ended server leaves behind (I2, I3, I4, and surprises in the log)."""
-        found = [self.ended_badly] if self.ended_badly else []
-        log = self.log.read_text(errors="replace")
-        for line in log.splitlines():
-            if any(mark in line for mark in ALARMING) and not any(event in line for event in kept):
-                found.append(f"in the log: {line[:600]}")
-        if self.key in log:
-            found.append("the key is in the log")
+        found = self.surprises(kept)
         with closing(sqlite3.connect(self.data / "switchboard.db")) as database:
             if database.execute("PRAGMA integrity_check").fetchall() != [("ok",)]:
                 found.append("the database is not whole")
             left = database.execute("SELECT count(*) FROM calls WHERE state = 'sending'").fetchone()[0]
         return found + ([f"{left} calls were left as sending"] if left else [])
+
+    def surprises(self, kept: Sequence[str] = ()) -> list[str]:
+        """What is wrong with how it ended, and with its log."""
+        found = [self.ended_badly] if self.ended_badly else []
+        log = self.log.read_text(errors="replace")
+        for line in log.splitlines():
+            if any(mark in line for mark in ALARMING) and not any(event in line for event in kept):
+                found.append(f"in the log: {line[:600]}")
+        return [*found, "the key is in the log"] if self.key in log else found
 
     # What it is asked
 
@@ -130,7 +138,7 @@ class Switchboard(Served):
     async def do(self, what: str, **more: Any) -> Any:
         """Tells the launcher to do something; what it answers."""
         assert self.controlled
-        reader, writer = await asyncio.open_unix_connection(self.data / "hand")
+        reader, writer = await asyncio.open_unix_connection(self.hand or self.data / "hand")
         writer.write(json.dumps({"do": what} | more).encode() + b"\n")
         answer = json.loads(await reader.readline())
         writer.close()

@@ -24,7 +24,7 @@ from quart_app.vault import digest
 SCOPES = {
     "call": "send calls, by the API and through /proxy",
     "read": "see connections and the history",
-    "manage": "add, change and delete connections, refresh their tokens",
+    "manage": "add, change and delete connections and webhooks, refresh tokens",
 }
 DEFAULT_SCOPES = ("call", "read")
 KEY_PATTERN = re.compile(r"sb_([0-9a-f]{12})_([0-9a-f]{64})_([0-9a-f]{8})")

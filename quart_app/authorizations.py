@@ -159,7 +159,8 @@ async def answered(services: Services, name: str, callback: Callback, browser: s
 async def use_up(services: Services, name: str, state: str, browser: str) -> Authorization:
     """The sign-in of this state, which is good no more from now on. Raises Invalid, and then it is as it was."""
     now, hashed = services.clock(), digest(state)
-    used = (
+    used = Invalid("used_state", "This sign-in was answered before: the connection shows what came of it.")
+    query = (
         update(Authorization)
         .where(Authorization.state_hash == hashed, Authorization.used_at.is_(None), Authorization.expires_at > now)
         .values(used_at=now)
@@ -173,12 +174,14 @@ async def use_up(services: Services, name: str, state: str, browser: str) -> Aut
             raise Invalid("unknown_state", "This sign-in is not known here: begin again from the connection.")
         if connection.name != name:
             raise Invalid("other_connection", "This answer is for the sign-in of another connection.")
+        if row.used_at is not None:
+            raise used
         if not hmac.compare_digest(row.browser_hash, digest(browser)):
             raise Invalid("other_browser", "This sign-in was begun in another browser: finish it there, or anew.")
         if row.expires_at <= now:
             raise Invalid("expired_state", "This sign-in took longer than ten minutes: begin again.")
-        if (await session.execute(used)).first() is None:
-            raise Invalid("used_state", "This sign-in was answered before: the connection shows what came of it.")
+        if (await session.execute(query)).first() is None:
+            raise used
     return row
 
 

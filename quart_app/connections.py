@@ -97,6 +97,7 @@ async def update(services: Services, name: str, change: dict[str, Any], *, actor
         fill(services, row, form)
         if form.auth != before.auth:
             await renew_token(services, session, row.id, before.auth, form.auth)
+            services.refreshes.pop(row.id, None)  # and with it the failure of the old auth that callers share
         if form.auth != before.auth or change.get("state"):
             token, paused = await session.get(Token, row.id), change.get("state") == "paused"
             row.state, row.state_reason = state_at_rest(form.auth, token, paused=paused)
@@ -144,8 +145,8 @@ async def renew_token(services: Services, session: AsyncSession, id_: str, befor
 async def supersede(session: AsyncSession, services: Services, id_: str, *, but: str = "") -> None:
     """Exchanges that are still open for a connection count no more: it was signed in anew, or given other auth."""
     detail = "The connection was signed in anew or given other auth."
-    query = change_rows(TokenExchange).where(TokenExchange.connection_id == id_, TokenExchange.id != but)
-    query = query.where(TokenExchange.state.in_(("claimed", "sent")))
+    which = (TokenExchange.connection_id == id_, TokenExchange.id != but, TokenExchange.state.in_(("claimed", "sent")))
+    query = change_rows(TokenExchange).where(*which)
     query = query.values(state="failed", reason="superseded", detail=detail, ended_at=services.db.now())
     await session.execute(query.execution_options(synchronize_session=False))
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from quart_app import authorizations, calls, history
+from quart_app import authorizations, calls, history, ledger
 from quart_app.history import retention
 from quart_app.history.indexer import Indexer
 from quart_app.process import is_gone
@@ -82,7 +82,8 @@ class Others:
 
 async def settle(services: Services) -> None:
     """Calls of processes that are gone become `interrupted`."""
-    gone = [owner for owner in await calls.owners_sending(services) if is_gone(owner)]
+    alone = services.db.is_sqlite
+    gone = [owner for owner in await calls.owners_sending(services) if is_gone(owner, alone=alone)]
     if gone:
         count = await calls.settle_interrupted(services, gone)
         log.warning("calls_interrupted", count=count)
@@ -99,6 +100,7 @@ async def settle_tokens(services: Services) -> None:
 
 async def prune(services: Services) -> None:
     """Calls beyond the limits of the settings go, deliveries with them, and authorizations that ended."""
+    await ledger.prune(services)
     if count := await retention.prune(services):
         log.info("calls_pruned", count=count)
     if count := await deliveries.prune(services):

@@ -28,10 +28,16 @@ def started(pid: int) -> str:
     return fields[19] if len(fields) > 19 and fields[0] not in "ZX" else ""
 
 
-def is_gone(process: str) -> bool:
-    """Whether a process of this host, by its name, runs no more; one of another host is not ours to judge."""
+def is_gone(process: str, *, alone: bool = False) -> bool:
+    """Whether a process of this host, by its name, runs no more; one of another host is not ours to judge.
+
+    `alone`: no other host can have the same database (SQLite), so that one of another host's name is gone: a
+    container has a new name each time it is made.
+    """
     host, _, rest = process.rpartition(":")[0].rpartition(":")
-    return host == socket.gethostname() and process.rpartition(":")[2] != started(int(rest))
+    if host != socket.gethostname():
+        return alone
+    return process.rpartition(":")[2] != started(int(rest))
 
 
 def no_core_dumps() -> None:

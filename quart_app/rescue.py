@@ -6,6 +6,7 @@ it. What is in a slot is sealed. The file is held by flock(2) as long as its pro
 left behind, and whoever gets hold of it reads what is in it.
 """
 
+import errno
 import fcntl
 import os
 import struct
@@ -36,7 +37,7 @@ class Rescue:
         file = open_locked(self.path)
         try:
             for slot in range(self.slots):
-                os.pwrite(file, bytes(SLOT_BYTES), slot * SLOT_BYTES)
+                write(file, bytes(SLOT_BYTES), slot * SLOT_BYTES)
             os.fsync(file)
             sync_folder(self.path.parent)
         except OSError:
@@ -54,7 +55,7 @@ class Rescue:
         self._taken.add(slot)
         content = HEAD.pack(MAGIC, exchange.encode(), len(sealed)) + sealed
         try:
-            os.pwrite(self._file, content, slot * SLOT_BYTES)
+            write(self._file, content, slot * SLOT_BYTES)
             os.fdatasync(self._file)
         except OSError:
             self._taken.discard(slot)
@@ -65,7 +66,7 @@ class Rescue:
         """Empties a slot whose token is in the database. Not synced: who finds it again sees that it is stored."""
         if self._file is not None:
             with suppress(OSError):
-                os.pwrite(self._file, bytes(SLOT_BYTES), slot * SLOT_BYTES)
+                write(self._file, bytes(SLOT_BYTES), slot * SLOT_BYTES)
         self._taken.discard(slot)
 
     def close(self) -> None:
@@ -86,6 +87,12 @@ def open_locked(path: Path) -> int:
             if os.fstat(file).st_ino == path.stat().st_ino:
                 return file
         os.close(file)
+
+
+def write(file: int, content: bytes, at: int) -> None:
+    """All of it, in one write: a disk that is nearly full takes a part and says how much. Raises OSError."""
+    if os.pwrite(file, content, at) != len(content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def sync_folder(folder: Path) -> None:

@@ -52,10 +52,17 @@ class Served:
 
     def start(self, *options: str) -> None:
         """Starts the server and waits until it is ready."""
+        self.spawn(*options)
+        self.wait_until_ready()
+
+    def spawn(self, *options: str) -> None:
         bind = f"127.0.0.1:{self.port}"
         command = [*self.command, "--data", str(self.data), "--bind", bind, *options]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=clean_environment())
+
+    def wait_until_ready(self) -> None:
+        assert self.process is not None
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.log.read_text()

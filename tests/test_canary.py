@@ -251,7 +251,7 @@ class Ways:
 
 def files(data: Path) -> Iterator[tuple[str, bytes]]:
     """Every file of a folder, and of every database in it the bodies in clear."""
-    for path in sorted(data.iterdir()):
+    for path in sorted(path for path in data.rglob("*") if path.is_file()):
         yield path.name, path.read_bytes()
         if path.suffix == ".db":
             with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:

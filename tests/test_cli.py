@@ -183,7 +183,8 @@ def test_a_backup_is_a_whole_database_for_its_owner_only(shell: Shell, tmp_path:
     copy = tmp_path / "copy.db"
     done = shell.run("backup", str(copy))
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    assert f"{copy.stat().st_size} bytes" in done.stderr
+    key_id = shell.says("rotate-key", "--show").splitlines()[1].split()[0]
+    assert done.stderr == f"{copy}: {copy.stat().st_size} bytes. It needs key {key_id}, which is not in it.\n"
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     with closing(sqlite3.connect(copy)) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -194,6 +195,43 @@ def test_a_backup_is_a_whole_database_for_its_owner_only(shell: Shell, tmp_path:
     (restored / "switchboard.key").write_bytes((shell.data / "switchboard.key").read_bytes())
     (restored / "switchboard.key").chmod(0o600)
     assert Shell(restored).says("connection", "list") == Shell(shell.data).says("connection", "list")
+
+
+def test_the_key_is_rotated_and_the_one_before_named(shell: Shell) -> None:
+    shell.says("connection", "add", "rotated", "http://x.example", "--scheme=bearer", f"--auth=token={SECRET}")
+    path = shell.data / "switchboard.key"
+    old, values, *what = shell.says("rotate-key", "--show").splitlines()[1].split()
+    assert " ".join(what) == f"seals and reads, in {path}"
+    done = shell.run("rotate-key")
+    assert done.returncode == 0, done.stderr
+    new = re.fullmatch(r"Key ([0-9a-f]{8}) seals now; (\d+) values were sealed anew\.", done.stdout.splitlines()[0])
+    assert new
+    assert new[2] == values
+    assert done.stdout.splitlines()[1:] == [f"Backups made before need {path}.{old}: keep it with them."]
+    assert shell.says("rotate-key", "--show").splitlines()[1:] == [f"{new[1]}  {values:6}  seals and reads, in {path}"]
+    assert "fingerprint" in shell.says("connection", "show", "rotated")
+    shell.says("connection", "remove", "rotated")
+
+
+def test_values_that_do_not_open_are_named_and_the_exit_code_is_1(alone: Shell) -> None:
+    alone.says("connection", "add", "orders", "http://x.example", "--scheme=bearer", f"--auth=token={SECRET}")
+    with closing(sqlite3.connect(alone.data / "switchboard.db")) as database:
+        sealed = b"\1" + bytes(40)
+        database.execute("UPDATE connections SET sealed_secrets = ?", [sealed])
+        database.commit()
+    assert alone.says("rotate-key", "--show").splitlines()[2].split() == ["00000000", "1", "missing"]
+    done = alone.run("rotate-key")
+    assert (done.returncode, "2 values were sealed anew" in done.stdout) == (1, True)
+    assert "connections.sealed_secrets was sealed with key 00000000. It is not here" in done.stderr
+
+
+def test_a_sealing_key_is_not_taken_from_the_command_line_where_all_users_see_it(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["serve", "--data", str(tmp_path / "data"), f"--sealing-key={SECRET}"])
+    assert done.exit_code == 2
+    assert "--sealing-key would show in the list of processes: give it as SWITCHBOARD_SEALING_KEY." in done.stderr
+    assert SECRET not in done.stderr
+    assert "sealing" not in CliRunner().invoke(main, ["serve", "--help"]).stdout.replace("sealing keys;", "")
+    assert not (tmp_path / "data").exists()
 
 
 def test_what_cannot_be_done_is_said_on_stderr(alone: Shell, api: str, tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ async def test_what_is_left_out_has_its_default(services: Services) -> None:
         "proxy": None,
         "state": "ready",
         "state_reason": None,
+        "redirect_uri": None,
     }
 
 
@@ -288,6 +289,55 @@ async def test_a_person_s_attention_is_asked_for_until_auth_changes(services: Se
     await connections.update(services, "orders", {"auth": PUBLIC | {"refresh_token": "new"}})
     view = await shown(services)
     assert (view["state"], view["state_reason"]) == ("ready", None)
+
+
+CODE = {
+    "scheme": "oauth2",
+    "grant": "authorization_code",
+    "authorize_url": "https://api.example.com/authorize",
+    "token_url": "https://api.example.com/token",
+    "client_id": "client",
+}
+
+
+async def test_a_connection_by_authorization_code_waits_for_a_person_and_says_where_they_come_back(
+    services: Services,
+) -> None:
+    await connections.create(services, form(auth=CODE))
+    view = await shown(services)
+    assert (view["state"], view["state_reason"]) == ("needs_sign_in", connections.UNSIGNED)
+    assert view["redirect_uri"] == "http://127.0.0.1:8000/oauth/callback/orders"
+    await connections.update(services, "orders", {"title": "Orders"})
+    for state, left in (("paused", "paused"), ("ready", "needs_sign_in")):
+        await connections.update(services, "orders", {"state": state})
+        assert (await shown(services))["state"] == left
+    await connections.update(services, "orders", {"auth": {"scheme": "none"}})
+    view = await shown(services)
+    assert (view["state"], view["state_reason"], view["redirect_uri"]) == ("ready", None, None)
+
+
+async def test_a_refresh_token_that_is_given_stands_for_the_first_sign_in(services: Services) -> None:
+    await connections.create(services, form(auth=CODE | {"refresh_token": "given"}))
+    assert (await shown(services))["state"] == "ready"
+
+
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        ({"client_secret": "another"}, "ready"),
+        ({"scope": "read"}, "ready"),
+        ({"client_id": "another"}, "needs_sign_in"),
+        ({"token_url": "https://api.example.com/other"}, "needs_sign_in"),
+        ({"issuer": "https://id.example.com"}, "needs_sign_in"),
+    ],
+)
+async def test_auth_that_leaves_no_token_waits_for_a_person_again(
+    services: Services, change: dict[str, Any], state: str
+) -> None:
+    await connections.create(services, form(auth=CODE))
+    await refreshed(services)
+    await connections.update(services, "orders", {"auth": CODE | change})
+    assert (await shown(services))["state"] == state
 
 
 async def test_a_connection_is_paused_and_made_ready_by_a_change(services: Services) -> None:

@@ -20,8 +20,10 @@ from quart_app.outbound.target import Target
 from quart_app.process import started
 from quart_app.recorder import Record
 from quart_app.records import BLANK
-from quart_app.services import Caches, Services, open_services
+from quart_app.services import Caches, Services, key_path, open_services
 from quart_app.settings import Settings
+from quart_app.vault import Vault
+from quart_app.vault.keys import keys_in, new_key
 
 
 def form(name: str = "orders", **more: Any) -> ConnectionForm:
@@ -205,3 +207,46 @@ async def test_only_calls_that_are_still_sending_are_settled(services: Services)
     await services.recorder.write(done)
     assert await calls.settle_interrupted(services, ["gone"]) == 0
     assert await states(services, "gone") == ["done"]
+
+
+async def kept_fingerprint_key(services: Services) -> bytes | None:
+    async with services.db.session() as session:
+        return (await session.get_one(Installation, 1)).sealed_fingerprint_key
+
+
+async def test_fingerprints_have_a_random_key_of_their_own(settings: Settings) -> None:
+    async with open_services(settings) as services:
+        before = services.vault.fingerprint("secret")
+        assert before != Vault(*keys_in(key_path(settings).read_text(), "it")).fingerprint("secret")
+        assert await kept_fingerprint_key(services)
+    async with open_services(settings) as services:
+        assert services.vault.fingerprint("secret") == before
+
+
+async def test_fingerprints_of_an_upgraded_database_stay_what_they_were(settings: Settings) -> None:
+    """They came of the sealing key itself, and marks in the history are held against them."""
+    async with open_services(settings) as services:
+        before = Vault(*keys_in(key_path(settings).read_text(), "it")).fingerprint("secret")
+        async with services.db.begin() as session:
+            (await session.get_one(Installation, 1)).sealed_fingerprint_key = None
+    for _ in range(2):
+        async with open_services(settings) as services:
+            assert services.vault.fingerprint("secret") == before
+            assert await kept_fingerprint_key(services)
+
+
+async def test_a_database_that_does_not_open_is_not_written_to(settings: Settings) -> None:
+    async with open_services(settings) as services:
+        async with services.db.begin() as session:
+            (await session.get_one(Installation, 1)).sealed_fingerprint_key = None
+        right = key_path(settings).read_text()
+        key_path(settings).write_text(new_key())
+        with pytest.raises(
+            DataError, match=r"^The database does not open with this key\. .* Nothing in it was changed\.$"
+        ):
+            async with open_services(settings):
+                pass
+        assert await kept_fingerprint_key(services) is None
+    key_path(settings).write_text(right)
+    async with open_services(settings):
+        pass

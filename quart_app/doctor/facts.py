@@ -148,5 +148,6 @@ class Facts:
 
     @property
     def uses_of_this_credential(self) -> list[Use]:
-        """Calls since the connection was last changed: those before may have carried another credential."""
-        return [use for use in self.uses if use.started_at >= self.connection.updated_at]
+        """Calls that began with the token in hand, and since the connection was last changed."""
+        since = max(self.connection.updated_at, (self.token.refreshed_at if self.token else None) or 0.0)
+        return [use for use in self.uses if use.started_at >= since]

@@ -102,8 +102,7 @@ def lapsed(facts: Facts) -> Failure | None:
 def unavailable(facts: Facts) -> Failure | None:
     """Where a call got no token though no exchange failed since: it came to none, as when discovery fails."""
     last = facts.uses_of_this_credential[0] if facts.uses_of_this_credential else None
-    since = facts.token.refreshed_at if facts.token else None
-    if last is None or last.reason != "token_unavailable" or last.started_at < (since or 0.0):
+    if last is None or last.reason != "token_unavailable":
         return None
     return Failure("network", "token_unavailable", last.detail, last.started_at)
 

@@ -24,9 +24,14 @@ def summary(facts: Facts, failure: Failure | None) -> str:
     if failure is None:
         return well_with_token(facts) if facts.is_oauth else well_without_token(facts)
     said = IN_DOUBT if failure.in_doubt else trouble(facts, failure)
-    if failure.kind in ("paused", "refused") or not facts.is_oauth or facts.works_until is None:
+    if failure.kind in ("paused", "refused") or not facts.is_oauth or not may_go_on(facts):
         return f"{said}."
-    return f"{said}; the token it has lasts until {clock_time(facts.now, facts.works_until)}."
+    return f"{said}; the token it has lasts until {clock_time(facts.now, facts.works_until or 0.0)}."
+
+
+def may_go_on(facts: Facts) -> bool:
+    """Whether calls still go with the token in hand: it has not ended, and the API did not refuse it."""
+    return facts.works_until is not None and (facts.judged is None or facts.judged.cause != "refused")
 
 
 def well_with_token(facts: Facts) -> str:

@@ -124,16 +124,16 @@ class ConnectionForm(BaseModel):
 class ConnectionChange(BaseModel):
     """Any part of a connection; a secret of the same auth, TLS or proxy may be left out to keep it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
     title: str | None = None
     base_url: str | None = None
     tags: list[str] | None = None
     metadata: dict[str, Any] | None = None
-    auth: dict[str, Any] | None = None
+    auth: Annotated[dict[str, Any] | None, Field(repr=False)] = None
     headers: dict[str, str] | None = None
     policy: dict[str, Any] | None = None
-    tls: dict[str, Any] | None = None
-    proxy: Annotated[dict[str, Any] | None, Field(description="null takes the proxy away")] = None
+    tls: Annotated[dict[str, Any] | None, Field(repr=False)] = None
+    proxy: Annotated[dict[str, Any] | None, Field(description="null takes the proxy away", repr=False)] = None
     state: Literal["ready", "paused"] | None = None
 
 

@@ -26,7 +26,10 @@ def secure(url: str) -> str:
 
 
 def expression(pattern: str) -> str:
-    re.compile(pattern)
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from None
     return pattern
 
 

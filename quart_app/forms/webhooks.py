@@ -37,12 +37,9 @@ class WebhookForm(BaseModel):
     """A webhook as it is given; what is read-only in an answer may be sent back and is ignored."""
 
     model_config = ConfigDict(extra="forbid")
-    url: Annotated[str, Field(max_length=2048), AfterValidator(webhook_url)]
+    url: Annotated[str, Field(max_length=2048, repr=False), AfterValidator(webhook_url)]
     events: Annotated[list[Event], Field(min_length=1), AfterValidator(each_once)] = list(EVENTS)
     allow_private: Annotated[bool, Field(strict=True, validate_default=True)] = False
-
-    def __repr__(self) -> str:  # the URL may hold a secret
-        return f"WebhookForm(events={self.events})"
 
     @field_validator("allow_private")
     @classmethod
@@ -60,12 +57,9 @@ class WebhookChange(BaseModel):
     """Any part of a webhook; what is left out stays as it is."""
 
     model_config = ConfigDict(extra="forbid")
-    url: str | None = None
+    url: Annotated[str | None, Field(repr=False)] = None
     events: list[str] | None = None
     allow_private: bool | None = None
-
-    def __repr__(self) -> str:  # the URL may hold a secret
-        return f"WebhookChange({', '.join(sorted(self.model_fields_set))})"
 
 
 class DeliveryForm(BaseModel):

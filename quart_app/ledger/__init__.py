@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils import uuid7
 
@@ -194,6 +194,15 @@ async def left_open(services: Services) -> Sequence[TokenExchange]:
     query = select(TokenExchange).where(TokenExchange.state.in_(OPEN), TokenExchange.owner != services.process)
     async with services.db.session() as session:
         return list(await session.scalars(query))
+
+
+async def prune(services: Services) -> None:
+    """Takes out what ended before the calls that are kept; the last exchange of each connection stays."""
+    before = services.clock() - services.settings.keep_days * 86400.0
+    last = select(func.max(TokenExchange.id)).group_by(TokenExchange.connection_id)
+    async with services.db.begin() as session:
+        query = delete(TokenExchange).where(TokenExchange.ended_at < before, TokenExchange.id.not_in(last))
+        await rows_changed(session, query)
 
 
 async def page(session: AsyncSession, connection_id: str, *, limit: int, after: str | None) -> list[TokenExchange]:

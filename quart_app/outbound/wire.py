@@ -66,6 +66,9 @@ class PeerResponse(aiohttp.ClientResponse):
     peer: Any = None
     wire: Any = None
 
+    def __repr__(self) -> str:
+        return f"PeerResponse({self.status})"  # the library's own shows the URL, which may hold a key, also in its log
+
     def start(self, connection: Any) -> Any:
         self.peer = connection.transport.get_extra_info("peername")
         self.wire = connection.protocol

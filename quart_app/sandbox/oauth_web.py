@@ -9,10 +9,10 @@ from quart.typing import ResponseReturnValue
 
 from quart_app.sandbox.catalogue import CATALOGUE
 from quart_app.sandbox.discovery import metadata
-from quart_app.sandbox.oauth import AuthorizationServer
+from quart_app.sandbox.oauth import AuthorizationServer, claimed_client
 from quart_app.sandbox.protocol import SCOPE_TEXTS, Form, OAuthError
 from quart_app.sandbox.stage import Stage
-from quart_app.sandbox.tricks import Answer, Trick, read_tricks
+from quart_app.sandbox.tricks import PLAIN, Answer, Trick, read_tricks
 from quart_app.sandbox.wire import Problem, empty, json_object, whole_body
 
 BROWSER_COOKIE = "sandbox_browser"
@@ -82,7 +82,7 @@ class OAuthWeb:
     async def refused(self, error: OAuthError) -> Response:
         if error.redirect_uri:
             answer = self.redirect(error.redirect_uri, error.state, error.fields())
-            return self.stage.response(Trick(), answer)
+            return self.stage.response(PLAIN, answer)
         return Response(await render_template("refused.html", detail=error.description), 400, PAGE)
 
     def redirect(self, redirect_uri: str, state: str, fields: dict[str, str]) -> Answer:
@@ -96,7 +96,7 @@ class OAuthWeb:
         try:
             form = await read_form()
         except OAuthError as error:
-            return self.stage.response(Trick(), said(error))
+            return self.stage.response(PLAIN, said(error))
         trick = self.server.receive(form, authorization)
         act = partial(self.token, form, authorization, trick)
         return await self.stage.perform(trick, act, delay_seconds=self.token_delay_seconds)
@@ -113,9 +113,10 @@ class OAuthWeb:
         try:
             form = await read_form()
         except OAuthError as error:
-            return self.stage.response(Trick(), said(error))
-        act = partial(self.revoke, form, request.headers.get("Authorization"))
-        return await self.stage.perform(self.server.tricks.take("revocation"), act)
+            return self.stage.response(PLAIN, said(error))
+        authorization = request.headers.get("Authorization")
+        trick = self.server.tricks.take("revocation", claimed_client(dict(form), authorization))
+        return await self.stage.perform(trick, partial(self.revoke, form, authorization))
 
     def revoke(self, form: Form, authorization: str | None) -> Answer:
         try:

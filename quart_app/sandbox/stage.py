@@ -18,6 +18,8 @@ from quart_app.sandbox.wire import Problem
 TRANSPORT = "sandbox.transport"
 LAYERS = 8
 NO_LINGER = struct.pack("ii", 1, 0)
+UNASKED = Answer({}, headers={"Cache-Control": "no-store"})
+"""What a trick starts from that keeps a request off."""
 
 
 class Stage:
@@ -32,7 +34,7 @@ class Stage:
         A good answer is held back for `delay_seconds`. Does not return where the trick ends the connection.
         """
         await asyncio.sleep(trick.delay_seconds)
-        answer = Answer({}) if trick.keeps_off else act()
+        answer = UNASKED if trick.keeps_off else act()
         await asyncio.sleep(trick.answer_delay_seconds + (delay_seconds if answer.is_good else 0))
         response = self.response(trick, trick.change(answer))
         match trick.ends:
@@ -49,12 +51,12 @@ class Stage:
         return response
 
     def response(self, trick: Trick, answer: Answer) -> Response:
+        content = b"" if answer.redirect_uri else trick.content(answer)
+        response = Response(content, answer.status, content_type="application/json")
+        if not content:
+            del response.headers["Content-Type"]
         if answer.redirect_uri:
-            response = Response(None, answer.status)
             response.headers["Location"] = with_query(answer.redirect_uri, answer.fields or {})
-        else:
-            content = trick.content(answer)
-            response = Response(content, answer.status, content_type="application/json" if content else None)
         response.headers.update(answer.headers)
         response.date = datetime.fromtimestamp(self.clock() + trick.skew_seconds, UTC)
         return response

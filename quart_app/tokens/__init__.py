@@ -16,6 +16,7 @@ import time
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from quart_app import connections
 from quart_app.errors import CallFailed
 from quart_app.outbound.auth import Credential, OAuth2
 from quart_app.outbound.client import AttemptFailed
@@ -104,28 +105,26 @@ def refreshing(services: Services, target: Target, generation: int, cause: str) 
 
 async def refresh_once(services: Services, target: Target, generation: int, cause: str) -> Held:
     """A refresh, and after a failure a pause in which all who ask share it."""
+    pause = 0.0
     try:
         held = await renew(services, target, generation, cause)
     except (DialFailed, GrantFailed, AttemptFailed, CallFailed, SQLAlchemyError, OSError) as error:
         pause = getattr(error, "pause_seconds", COOL_DOWN_SECONDS)
-        is_final = isinstance(error, DialFailed) and error.state is not None
-        asyncio.get_running_loop().call_later(0 if is_final else pause, forget, services, target)
+        if isinstance(error, GrantFailed) and error.state:  # where the endpoints are could not be found out
+            await connections.set_state(services, target, error.state, error.detail)
         detail = UNSTORED if isinstance(error, SQLAlchemyError | OSError) else getattr(error, "detail", str(error))
         raise CallFailed("token_unavailable", detail) from None
-    except BaseException:
-        services.refreshes.pop(target.id, None)
-        raise
-    services.refreshes.pop(target.id, None)
+    finally:
+        asyncio.get_running_loop().call_later(pause, forget, services, target.id, asyncio.current_task())
     if cause == "refused":
         services.refused[target.id] = time.monotonic()
     return held
 
 
-def forget(services: Services, target: Target) -> None:
-    """Unless another refresh has begun meanwhile."""
-    task = services.refreshes.get(target.id)
-    if task is not None and task.done():
-        del services.refreshes[target.id]
+def forget(services: Services, connection_id: str, task: "asyncio.Task[Held] | None") -> None:
+    """From now on another refresh may begin, unless it has already."""
+    if services.refreshes.get(connection_id) is task:
+        del services.refreshes[connection_id]
 
 
 def unstored(services: Services, connection_id: str) -> bool:

@@ -78,8 +78,7 @@ async def ask(
         entry.answered(answer, content)
         wait, scope = told_to_wait(services, answer), target.auth.scope_as_sent
         issued = token_answer(answer.status, content, retry_after=wait, scope=scope, secrets=secrets)
-        issued = check(issued)
-    return issued
+        return check(issued)
 
 
 def patient(target: Target) -> Target:

@@ -22,8 +22,8 @@ async def redeem(
     """Exchanges the code and stores what comes, in a task that the browser's leaving does not cut off.
 
     It is sent once: a provider that sees a code twice may revoke what it gave for it. `check` may refuse the answer
-    before anything is stored, or add to its oddities. The connection is ready then, and what was still open for it counts no more. Raises
-    GrantFailed, AttemptFailed, CallFailed, and what the database raises.
+    before anything is stored, or add to its oddities. The connection is ready then, and what was still open for it
+    counts no more. Raises GrantFailed, AttemptFailed, CallFailed, and what the database raises.
     """
     work = exchange(services, target, request, actor, check)
     return await asyncio.shield(services.spawn(work, f"sign-in {target.name}"))

@@ -26,10 +26,11 @@ from quart_app.services import Services
 from quart_app.tokens.dialling import dial
 from quart_app.tokens.discovery import endpoints as endpoints_of
 from quart_app.tokens.held import Held, load
-from quart_app.tokens.storing import store
+from quart_app.tokens.storing import Arrival, store
 from quart_app.tokens.verdicts import DialFailed, Step, judge, pause_after
 
 POLL_SECONDS = 0.05
+GIVE_BACK_SECONDS = 0.5
 TAKEOVER_SECONDS = 2.0
 """How long a lease that ran out is watched first: its owner may have its token ready and wait for the database."""
 
@@ -55,13 +56,8 @@ async def renew(services: Services, target: Target, generation: int, cause: str)
             return found
         exchange, standing = found
         services.reached("after_claim")
-        try:
+        with suppress(ClaimLost):  # this process stood still for so long that another one took over: what did it get?
             return await carry_out(services, target, exchange, endpoints, spends=spends, fresh=standing.failures == 0)
-        except ClaimLost:
-            continue  # this process stood still for so long that another one took over
-        except (SQLAlchemyError, OSError):
-            await give_back(services, target, exchange)
-            raise
 
 
 async def claim_or_wait(
@@ -86,7 +82,8 @@ async def claim_or_wait(
         if found.lapsed and found.claim and (lapsed is None or lapsed[0] != found.claim):
             lapsed = found.claim, time.monotonic()
         is_over = lapsed is not None and time.monotonic() - lapsed[1] >= TAKEOVER_SECONDS
-        if found.claim is None or is_over or (found.owner and is_gone(found.owner)):
+        is_left = found.owner != "" and is_gone(found.owner, alone=services.db.is_sqlite)
+        if found.claim is None or is_over or is_left:
             exchange = await ledger.claim(services, target, found, grant_type=target.auth.grant, cause=cause)
             if exchange is not None:
                 return exchange, found
@@ -100,27 +97,39 @@ async def carry_out(
     services: Services, target: Target, exchange: Exchange, endpoints: Endpoints, *, spends: bool, fresh: bool
 ) -> Held:
     """Dials under the claim, again where the answer was lost, and stores what comes."""
-    assert isinstance(target.auth, OAuth2)
     tries, spare = 0, False
     while True:
         held = await load(services, target)
-        token = held.spare_refresh_token if spare else held.refresh_token
         try:
-            request = renewal(target.auth, endpoints, token, now=services.clock())
-            arrival = await dial(services, target, exchange, request)
-        except GrantFailed as error:
-            return await fail(services, target, exchange, DialFailed(error), Step("failed"))
-        except DialFailed as failed:
-            has_spare = held.spare_refresh_token is not None and not spare
-            step = judge(failed, spends=spends, tries=tries, fresh=fresh, has_spare=has_spare)
-            if step.next == "stop":
-                return await fail(services, target, exchange, failed, step)
-            tries, spare = tries + 1, spare or step.next == "spare"
-            await asyncio.sleep(step.pause)
-            cause = "in_doubt" if step.next == "again" else "spare"
-            exchange = await ledger.again(services, target, exchange, cause, said(failed, step))
-        else:
-            return await store(services, target, arrival)
+            try:
+                arrival = await dial_with(services, target, exchange, endpoints, held, spare=spare)
+            except DialFailed as failed:
+                has_spare = held.spare_refresh_token is not None and not spare
+                step = judge(failed, spends=spends, tries=tries, fresh=fresh, has_spare=has_spare)
+                if step.next == "stop":
+                    return await fail(services, target, exchange, failed, step)
+                tries, spare = tries + 1, spare or step.next == "spare"
+                await asyncio.sleep(step.pause)
+                cause = "in_doubt" if step.next == "again" else "spare"
+                exchange = await ledger.again(services, target, exchange, cause, said(failed, step))
+                continue
+        except (SQLAlchemyError, OSError):
+            services.spawn(give_back(services, target, exchange), f"give back {target.name}")
+            raise
+        return await store(services, target, arrival)
+
+
+async def dial_with(
+    services: Services, target: Target, exchange: Exchange, endpoints: Endpoints, held: Held, *, spare: bool
+) -> Arrival:
+    """Asks for what the grant gives. Raises DialFailed, also where there is nothing to ask with."""
+    assert isinstance(target.auth, OAuth2)
+    token = held.spare_refresh_token if spare else held.refresh_token
+    try:
+        request = renewal(target.auth, endpoints, token, now=services.clock())
+    except GrantFailed as error:
+        raise DialFailed(error) from None
+    return await dial(services, target, exchange, request)
 
 
 async def fail(services: Services, target: Target, exchange: Exchange, failed: DialFailed, step: Step) -> Held:
@@ -133,8 +142,8 @@ async def fail(services: Services, target: Target, exchange: Exchange, failed: D
         words |= {"reason": "lost_rotation", "detail": LOST}
     opened = services.change() if failed.state else services.db.begin()
     async with opened as session:
+        token = await session.get(Token, target.id, with_for_update=True)  # first, as all who lock both
         await ledger.end(session, services, exchange.id, words)
-        token = await session.get(Token, target.id, with_for_update=True)
         if token is not None and token.claim == exchange.id:
             token.claim = token.lease_until = None
             token.failures += 1
@@ -169,8 +178,11 @@ def said(failed: DialFailed, step: Step) -> dict[str, Any]:
 
 
 async def give_back(services: Services, target: Target, exchange: Exchange) -> None:
-    """The claim, when the database fails; where it still fails, the lease ends by itself."""
-    with suppress(SQLAlchemyError, OSError):
-        async with services.db.begin() as session:
-            if await ledger.release(session, target.id, exchange):
-                await ledger.close_left(session, services, TokenExchange.id == exchange.id)
+    """The claim, when the database failed under it: as soon as it can be written, else the lease ends by itself."""
+    while not services.draining:
+        with suppress(SQLAlchemyError, OSError):
+            async with services.db.begin() as session:
+                if await ledger.release(session, target.id, exchange):
+                    await ledger.close_left(session, services, TokenExchange.id == exchange.id)
+            return
+        await asyncio.sleep(GIVE_BACK_SECONDS)

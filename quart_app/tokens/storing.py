@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from quart_app import connections, ledger, webhooks
@@ -28,7 +27,6 @@ from quart_app.tokens.verdicts import Place, place
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 1.0
 DRAIN_SECONDS = 20.0
-FAILURES = (SQLAlchemyError, OSError)
 
 log = structlog.get_logger()
 
@@ -57,7 +55,7 @@ async def store(services: Services, target: Target, arrival: Arrival) -> Held:
     services.reached("after_rescue")
     try:
         where = await commit(services, arrival)
-    except FAILURES as error:
+    except Exception as error:  # whatever it is: nothing may lose a token that is in hand
         log.warning("token_unstored", connection=target.name, kind=type(error).__name__)
         held = await keep_in_memory(services, target, arrival)
         services.spawn(persist(services, target, arrival, slot, held), f"store {target.name}")
@@ -220,7 +218,7 @@ async def persist(services: Services, target: Target, arrival: Arrival, slot: in
             slot = keep_safe(services, arrival)
         try:
             await commit(services, arrival)
-        except FAILURES:
+        except Exception:  # as above
             if services.draining:
                 now = asyncio.get_running_loop().time()
                 began = began or now

@@ -19,6 +19,8 @@ from quart_app.errors import SettingsError
 from quart_app.vitals.stderr import Stderr
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+PLAIN = structlog.dev.plain_traceback
+"""Where the package `rich` is installed, structlog would take that, which shows the values of local variables."""
 LINES_A_SECOND = 100
 MOST_KINDS = 1000
 OTHERS = "others"
@@ -78,7 +80,7 @@ def configure(level: str) -> None:
             throttled,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.add_log_level,
-            structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else as_json,
+            structlog.dev.ConsoleRenderer(exception_formatter=PLAIN) if sys.stderr.isatty() else as_json,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=lambda *_: LineLogger(),

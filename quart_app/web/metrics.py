@@ -23,6 +23,7 @@ from quart_app.outbound.limits import Limits
 from quart_app.services import Services
 from quart_app.vitals import logs
 from quart_app.vitals.meters import MOST_CONNECTIONS, Histogram, Series
+from quart_app.webhooks import deliveries
 
 READ_SECONDS = 5.0
 BREAKER_STATES = ("closed", "open", "half_open")
@@ -64,6 +65,7 @@ FAMILIES = (
     Family("switchboard_recorder_waiting", "gauge", "Records that wait to be written."),
     Family("switchboard_recorder_failing", "gauge", "1 while the database takes no records."),
     Family("switchboard_recorder_dropped_total", "counter", "Records that were lost."),
+    Family("switchboard_deliveries_waiting", "gauge", "Deliveries to webhooks that are not through yet."),
     Family("switchboard_calls_on_record", "gauge", "Calls in the history."),
     Family("switchboard_database_bytes", "gauge", "Bytes of the database in use."),
     Family("switchboard_wal_bytes", "gauge", "Bytes of SQLite's write-ahead log."),
@@ -97,7 +99,8 @@ async def read(services: Services, session: AsyncSession) -> dict[str, Any]:
         async with asyncio.timeout(READ_SECONDS):
             rows = await session.execute(select(Connection.id, Connection.name).limit(MOST_CONNECTIONS))
             services.meters.keep({row.id: row.name for row in rows})
-            return await storage.measure(services, session)
+            waiting = await deliveries.count_waiting(session)
+            return await storage.measure(services, session) | {"deliveries_waiting": waiting}
     except (SQLAlchemyError, OSError):
         return {}
 
@@ -168,7 +171,8 @@ class Collector:
         self._add("recorder_waiting", recorder.lag)
         self._add("recorder_failing", bool(recorder.failing))
         self._add("recorder_dropped_total", recorder.dropped)
-        names = {"calls": "calls_on_record", "database_bytes": "database_bytes"}
+        names = {"deliveries_waiting": "deliveries_waiting"}
+        names |= {"calls": "calls_on_record", "database_bytes": "database_bytes"}
         names |= {"wal_bytes": "wal_bytes", "free_bytes": "disk_free_bytes"}
         for figure, name in names.items():
             if self.figures.get(figure) is not None:

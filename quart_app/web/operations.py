@@ -34,6 +34,8 @@ async def get_readyz(services: Services, session: AsyncSession) -> Response:
         reasons.append("database: it does not answer")
     if services.recorder.failing:
         reasons.append(f"recorder: {services.recorder.failing}")
+    if services.unstored:
+        reasons.append(f"tokens: {len(services.unstored)} new ones wait in their rescue slots for the database")
     if shutil.disk_usage(services.settings.data).free < LEAST_FREE_BYTES:
         reasons.append("disk: less than 64 MiB are free")
     status = "failing" if reasons else "ok"

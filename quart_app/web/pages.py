@@ -10,6 +10,7 @@ from quart import Response, redirect, render_template, send_from_directory
 
 from quart_app.accounts import Who
 from quart_app.errors import NotFound
+from quart_app.services import Services
 
 STATIC = Path(__file__).parents[1] / "static"
 FOR_EVER_SECONDS = 365 * 86400
@@ -39,12 +40,12 @@ async def get_sign_in_page() -> str:
     return await show("sign_in", None)
 
 
-async def get_connections_page(who: Who) -> str:
-    return await show("connections", who)
+async def get_connections_page(services: Services, who: Who) -> str:
+    return await show("connections", who, own_url=services.settings.own_url)
 
 
-async def get_connection_page(who: Who, name: str) -> str:
-    return await show("connection", who, name=name)
+async def get_connection_page(services: Services, who: Who, name: str) -> str:
+    return await show("connection", who, name=name, own_url=services.settings.own_url)
 
 
 async def get_send_page(who: Who) -> str:

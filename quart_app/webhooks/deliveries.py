@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, delete, literal_column, select
+from sqlalchemy import ColumnElement, Select, delete, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils import uuid7
 
@@ -115,6 +115,11 @@ async def settle(services: Services, claim: Claim, outcome: Outcome) -> str | No
 
 def end(row: Delivery, state: str, now: float) -> None:
     row.state, row.next_at, row.ended_at = state, None, now
+
+
+async def count_waiting(session: AsyncSession) -> int:
+    """How many are not through yet, to all webhooks."""
+    return await session.scalar(select(func.count()).select_from(Delivery).where(PENDING)) or 0
 
 
 async def page(session: AsyncSession, webhook_id: str, *, limit: int, after: str | None = None) -> list[Delivery]:

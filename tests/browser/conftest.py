@@ -26,11 +26,12 @@ FLAGS = (
 
 @dataclass
 class Demo:
-    """`switchboard demo` as a process: where it is, its sandbox, and the link that signs in."""
+    """`switchboard demo` as a process: where it is, its sandbox, the link that signs in, and its data folder."""
 
     url: str
     sandbox_url: str
     link: str
+    data: Path
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env=clean_environment())
     try:
-        yield Demo(f"http://{bind}", f"http://{sandbox_bind}", wait_for_link(process, log))
+        yield Demo(f"http://{bind}", f"http://{sandbox_bind}", wait_for_link(process, log), folder / "data")
     finally:
         process.terminate()
         process.wait(30)

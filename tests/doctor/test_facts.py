@@ -83,6 +83,8 @@ def test_only_a_token_that_ended_and_that_only_a_person_can_renew_has_lapsed() -
 def test_calls_from_before_the_last_change_carried_another_credential() -> None:
     old, new = use(seconds_ago=100), use(seconds_ago=50)
     assert facts(connection(updated_at=NOW - 70), uses=[new, old]).uses_of_this_credential == [new]
+    assert facts(None, token(refreshed_at=NOW - 70), uses=[new, old]).uses_of_this_credential == [new]
+    assert facts(None, token(refreshed_at=None), uses=[new, old]).uses_of_this_credential == [new, old]
 
 
 def test_a_call_failed_without_an_answer_or_with_one_that_refuses() -> None:

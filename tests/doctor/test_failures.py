@@ -198,3 +198,5 @@ def test_refusals_name_the_statuses_and_how_many_they_were() -> None:
 
 def test_refusals_of_a_credential_that_was_changed_since_do_not_count() -> None:
     assert failure_of(facts(connection(KEY, updated_at=NOW - 100), uses=[use(401, seconds_ago=200)])) is None
+    anew = token(refreshed_at=NOW - 100)
+    assert failure_of(facts(connection(), anew, exchange(), uses=[use(401, seconds_ago=200)])) is None

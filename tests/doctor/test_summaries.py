@@ -130,6 +130,13 @@ def test_a_failure_is_told_with_the_time_that_is_left(last: TokenExchange, sente
     assert said(facts(connection(), token(failures=1, expires_at=NOW - 1), last)) == f"{sentence}."
 
 
+def test_a_token_that_the_api_refused_is_not_said_to_last() -> None:
+    last = failed("signed_out", "invalid_grant", cause="refused")
+    assert said(facts(connection(state="needs_sign_in"), token(), last)) == (
+        "The provider ended the sign-in 1 minute ago: it no longer takes the refresh token."
+    )
+
+
 def test_a_call_without_a_token_is_told_where_no_exchange_tells() -> None:
     last = use(None, 60, state="failed", reason="token_unavailable", detail="No metadata.")
     row = connection(oauth("client_credentials"))

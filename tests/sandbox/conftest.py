@@ -67,7 +67,7 @@ class Person:
         assert f"{target.scheme}://{target.netloc}{target.path}" == CALLBACK
         return {name: values[0] for name, values in parse_qs(target.query).items()}
 
-    async def token(self, expected: int = 200, **form: str) -> dict[str, Any]:
+    async def token(self, expected: int = 200, /, **form: str) -> dict[str, Any]:
         """Asks the token endpoint as the demo client."""
         answer = await self.client.post("/oauth/token", form=form, auth=(DEMO.client_id, DEMO.client_secret))
         assert answer.status_code == expected

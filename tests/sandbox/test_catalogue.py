@@ -1,5 +1,6 @@
 """The catalogue is whole: each trick can be made, and the page on the sandbox has it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,5 +18,6 @@ def test_a_trick_can_be_made_and_says_what_it_does(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_a_trick_is_on_the_page_with_a_line_to_try_it(name: str) -> None:
-    assert f"trick {name}\n" in PAGE.read_text("utf-8").replace("  #", "\n")
+def test_a_trick_is_on_the_page_with_a_line_to_try_it_and_the_same_sentence(name: str) -> None:
+    line = rf"^trick {name} +# {re.escape(CATALOGUE[name].says)}$"
+    assert re.search(line, PAGE.read_text("utf-8"), re.MULTILINE)

@@ -179,7 +179,9 @@ async def test_the_issuer_is_the_public_url_when_there_is_one() -> None:
 
 
 async def test_where_nobody_is_asked_a_program_follows_one_redirect_to_its_code(clock: Clock) -> None:
-    person = Person(create_sandbox(clock=clock, auto_approve=True).test_client())
+    client = create_sandbox(clock=clock, auto_approve=True).test_client()
+    assert isinstance(client, QuartClient)
+    person = Person(client)
     answer = await person.client.get(f"/oauth/authorize?{urlencode(person.request)}")
     assert answer.status_code == 303
     back = {name: values[0] for name, values in parse_qs(urlsplit(answer.headers["Location"]).query).items()}

@@ -142,6 +142,8 @@ async def test_an_answer_is_slow_before_or_after_the_token_is_spent(
         ("redirect", 307, "location", "/oauth/token"),
         ("html_ok", 200, "content-type", "text/html; charset=utf-8"),
         ("empty", 200, "content-length", "0"),
+        ("not_json", 200, "content-type", "text/plain; charset=utf-8"),
+        ("json_array", 200, "content-type", "application/json"),
         ("invalid_client", 401, "content-type", "application/json"),
     ],
 )
@@ -193,7 +195,7 @@ async def test_what_the_server_says_of_itself_is_played_with(
 
 
 async def test_a_revocation_is_played_with(person: Person, server: AuthorizationServer) -> None:
-    server.tricks.add("status_503", at="revocation")
+    server.tricks.add("status_503", at="revocation", client_id=DEMO.client_id)
     form = {"token": DEMO.refresh_token, "client_id": DEMO.client_id, "client_secret": DEMO.client_secret}
     statuses = [(await person.client.post("/oauth/revoke", form=form)).status_code for _ in range(2)]
     assert statuses == [503, 200]

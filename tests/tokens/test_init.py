@@ -9,10 +9,9 @@ import pytest
 from aiohttp import web
 from sqlalchemy import select, text
 
-from quart_app import calls, connections, history, tokens
+from quart_app import connections, history, tokens
 from quart_app.calls import Sent
 from quart_app.errors import CallFailed
-from quart_app.forms.calls import CallForm
 from quart_app.forms.connections import ConnectionForm
 from quart_app.models import Attempt, Base, Call, Token
 from quart_app.recorder import Record
@@ -24,6 +23,7 @@ from quart_app.tokens.held import load
 from quart_app.tokens.verdicts import PAUSES
 from tests.sandboxed import Sandbox, connected, serving_sandbox
 from tests.served import Served
+from tests.tokens.kept import eventually, generations, later, row, send, state
 from tests.upstream import Upstream
 
 SQLITE = pytest.mark.parametrize("database_url", [""])
@@ -45,37 +45,8 @@ async def slow_sandbox() -> AsyncIterator[Sandbox]:
         yield served
 
 
-def later(services: Services, seconds: float) -> None:
-    """Moves the clock that the app goes by."""
-    services.clock = lambda: time.time() + seconds
-
-
-async def send(services: Services, path: str = "/whoami", **more: Any) -> Sent:
-    return await calls.send(services, CallForm(connection="items", path=path, **more), origin="api", actor="test")
-
-
 def statuses(sent: list[Sent]) -> list[int]:
     return [one.call["status"] for one in sent]
-
-
-def generations(sent: Sent) -> list[int | None]:
-    return [attempt["token_generation"] for attempt in sent.flight.record.attempts]
-
-
-async def row(services: Services) -> Token:
-    async with services.db.session() as session:
-        return (await session.scalars(select(Token))).one()
-
-
-async def state(services: Services) -> tuple[str, str | None]:
-    target = await connections.load(services, "items")
-    return target.state, target.state_reason
-
-
-async def eventually(condition: Any) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - what is waited for tells nobody
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("grant", GRANTS)

@@ -17,8 +17,16 @@ from tests.web.conftest import Asker, problem_in
 
 TEMPLATES = STATIC.parent / "templates"
 CALL = "/history/01900000-0000-7000-8000-000000000000"
-PAGES = ("/connections", "/connections/orders", "/send", "/history", "/webhooks", CALL, f"{CALL}/diffs/{CALL.rpartition('/')[2]}")
-OPEN_PAGES = ("/sign-in", "/docs")
+PAGES = (
+    "/connections",
+    "/connections/orders",
+    "/send",
+    "/history",
+    "/webhooks",
+    CALL,
+    f"{CALL}/diffs/{CALL.rpartition('/')[2]}",
+)
+OPEN_PAGES = ("/sign-in", "/docs", "/oauth/done/orders")
 NAMED = re.compile(r'(?:src|href)="([^"#]+)"')
 IMPORTED = re.compile(r'(?:from|import)\s*\(?\s*"(\.[^"]+)"')
 
@@ -61,7 +69,7 @@ async def test_a_page_runs_only_our_own_files_and_is_kept_by_no_cache(person: As
 
 
 async def test_our_pages_take_scripts_from_trusted_types_only(person: Asker) -> None:
-    for path in (*PAGES, "/sign-in"):
+    for path in (*PAGES, "/sign-in", "/oauth/done/orders"):
         policy = policy_of(await person.get(path))
         assert (policy["require-trusted-types-for"], policy["trusted-types"]) == (["'script'"], ["app"])
 

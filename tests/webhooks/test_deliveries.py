@@ -123,6 +123,19 @@ async def test_sqlite_finds_what_is_due_by_its_index(services: Services) -> None
     assert len(queries) == 2
 
 
+async def test_those_that_are_not_through_yet_are_counted(services: Services) -> None:
+    webhook_id, _ = await add(services, NOBODY)
+    await tell(services)
+    await tell(services)
+    made = await claim(services, webhook_id)
+    assert made is not None
+    async with services.db.session() as session:
+        assert await deliveries.count_waiting(session) == 2, "one on its way is not through"
+    await settle(services, made, Outcome(status=200))
+    async with services.db.session() as session:
+        assert await deliveries.count_waiting(session) == 1
+
+
 async def test_pages_are_newest_first_and_go_on_where_the_one_before_ended(services: Services) -> None:
     webhook_id, _ = await add(services, NOBODY)
     for _ in range(5):

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from pydantic import ValidationError
 from sqlalchemy import select, text
 
-from quart_app import webhooks
-from quart_app.errors import AppError, NotFound
+from quart_app import connections, tokens, webhooks
+from quart_app.errors import AppError, CallFailed, NotFound
+from quart_app.forms.connections import ConnectionForm
 from quart_app.forms.webhooks import WebhookForm
 from quart_app.models import AuditEntry, Delivery, Webhook
 from quart_app.services import Services, open_services
@@ -210,3 +212,35 @@ async def test_what_is_not_there_is_said(services: Services) -> None:
     assert caught.value.code == "unknown_delivery", "one of another webhook is none of this one's"
     async with services.db.session() as session:
         assert await session.get(Webhook, webhook_id) is not None
+
+
+async def test_a_connection_that_is_signed_out_and_comes_back_is_told_of_by_itself(
+    services: Services, upstream: Upstream
+) -> None:
+    refused = False
+
+    async def provider(request: web.Request) -> web.Response:
+        if request.path != "/token":
+            return web.Response(status=204)
+        if refused:
+            return web.json_response({"error": "invalid_grant"}, status=400)
+        return web.json_response({"access_token": "at-0123456789", "token_type": "Bearer", "expires_in": 3600})
+
+    upstream.handler = provider
+    _, secret = await add(services, f"{upstream.url}/hooks", events=["needs_sign_in", "recovered"])
+    auth = {"scheme": "oauth2", "grant": "refresh_token", "token_url": f"{upstream.url}/token", "client_id": "me"}
+    form = {"name": "orders", "base_url": upstream.url, "auth": auth | {"refresh_token": "rt-0123456789"}}
+    await connections.create(services, ConnectionForm.model_validate(form | {"policy": {"allow_private": True}}))
+    await tokens.refresh(services, await connections.load(services, "orders"))
+    refused = True
+    with pytest.raises(CallFailed):
+        await tokens.refresh(services, await connections.load(services, "orders"), forced=True)
+    refused = False
+    await tokens.refresh(services, await connections.load(services, "orders"), forced=True)
+    await services.finish()
+    await send(services)
+    told = [verified(seen, secret) for seen in upstream.seen if seen.path == "/hooks"]
+    assert [message["type"] for message in told] == ["connection.needs_sign_in", "connection.recovered"]
+    assert [message["data"]["connection"] for message in told] == ["orders"] * 2
+    assert told[0]["data"]["failure"] == "signed_out"
+    assert "0123456789" not in str(told)

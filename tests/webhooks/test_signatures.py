@@ -1,6 +1,10 @@
 """Signatures by the Standard Webhooks specification: its published example, and what a change of any part does."""
 
 import base64
+import re
+import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,3 +55,17 @@ def test_each_secret_is_new_and_has_256_bits() -> None:
     made = {new_secret() for _ in range(50)}
     assert len(made) == 50
     assert {len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) for secret in made} == {32}
+
+
+def test_the_receiver_in_the_documents_takes_what_is_ours_and_refuses_what_is_not() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    is_ours, one, other = names["is_ours"], new_secret(), new_secret()
+    given = dict(headers([one, other], "id", time.time(), BODY))
+    assert is_ours(one, given, BODY)
+    assert is_ours(other, given, BODY)
+    assert not is_ours(one, given, BODY + b" ")
+    assert not is_ours(new_secret(), given, BODY)
+    assert not is_ours(one, dict(headers([one], "id", time.time() - 301, BODY)), BODY)

@@ -51,7 +51,7 @@ def token_answer(
     """The token in an answer. Raises GrantFailed that says what kind of failure it is.
 
     `scope` is what was asked for. `secrets` are those that were sent (`TokenRequest.secrets`): the provider's words
-    on an error are shown only where they are known.
+    on an error are kept only where these are known.
     """
     oddities: list[str] = []
     answer = read(status, body, oddities, retry_after)

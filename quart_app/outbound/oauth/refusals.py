@@ -40,8 +40,8 @@ DOWN_STATUSES = frozenset((408, 425, 429))
 class GrantFailed(Exception):
     """There is no token. `failure` is the kind, `state` what that makes of the connection, None for no change.
 
-    `code` is the provider's name for it; `retry_after` the seconds it asks to wait; `said` its own words as a
-    sentence, which `detail` ends with.
+    `code` is the provider's name for it; `retry_after` the seconds it asks to wait; `said` its own words, cleaned.
+    These stand apart from `detail`, which goes to whoever made the call.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class GrantFailed(Exception):
         retry_after: float | None = None,
         said: str = "",
     ) -> None:
-        super().__init__(detail + said)
-        self.detail = detail + said
+        super().__init__(detail)
+        self.detail = detail
         self.said = said
         self.failure: Failure = failure
         self.code = code
@@ -92,7 +92,7 @@ def named(code: Any, secrets: Collection[str] | None) -> str:
 
 
 def told(description: Any, secrets: Collection[str] | None) -> str:
-    """The provider's own words as a sentence to append: printable, short, and free of all that was sent in secret.
+    """The provider's own words: printable, short, and free of all that was sent in secret.
 
     Nothing where they are no text, are mark-up, or have a piece of a secret in them; nor where the secrets are not
     known (None).
@@ -101,11 +101,10 @@ def told(description: Any, secrets: Collection[str] | None) -> str:
         return ""
     raw = description[:LONGEST_RAW]
     words = "".join(letter if letter.isprintable() else " " for letter in raw).split()
-    text = " ".join(words).replace('"', "'")
+    text = " ".join(words)
     if not text or any(gives_away(form, secrets) for form in (raw, text, "".join(words))):
         return ""
-    shown = text if len(text) <= LONGEST_DESCRIPTION else text[: LONGEST_DESCRIPTION - 1] + "…"
-    return f' The provider says: "{shown}"'
+    return text if len(text) <= LONGEST_DESCRIPTION else text[: LONGEST_DESCRIPTION - 1] + "…"
 
 
 def gives_away(text: str, secrets: Collection[str]) -> bool:
@@ -121,15 +120,25 @@ def judged(failed: GrantFailed, auth: OAuth2, skew_seconds: float | None) -> Gra
 
     `skew_seconds` is how far our clock is ahead of the provider's, None where it is not known.
     """
-    signs = auth.grant == "jwt_bearer" or auth.client_auth == "private_key_jwt"
-    if signs and failed.code in ("invalid_grant", "invalid_client") and abs(skew_seconds or 0.0) > MOST_SKEW_SECONDS:
-        way = "ahead of" if (skew_seconds or 0.0) > 0 else "behind"
-        detail = f"This machine's clock is {abs(skew_seconds or 0.0):.0f} s {way} the provider's: set it right."
-        return GrantFailed(f"{detail} {failed.detail}", failure="clock", code=failed.code)
-    if failed.failure == "signed_out" and auth.grant == "jwt_bearer":
+    ahead = skew_seconds or 0.0
+    if abs(ahead) > MOST_SKEW_SECONDS and is_of_assertion(failed, auth):
+        way = "ahead of" if ahead > 0 else "behind"
+        detail = f"This machine's clock is {abs(ahead):.0f} s {way} the provider's, which refuses what is signed by it."
+        return GrantFailed(detail, failure="clock", code=failed.code, said=failed.said)
+    if failed.failure != "signed_out":
+        return failed
+    if auth.grant == "jwt_bearer":
         detail = f"The provider does not take the assertion ({failed.code}): check key, subject, scope and audience."
-    elif failed.failure == "signed_out" and auth.grant == "client_credentials":
+    elif auth.grant == "client_credentials":
         detail = f"The provider refused the client ({failed.code}): see there whether it is still allowed."
     else:
         return failed
     return GrantFailed(detail, failure="wrong_client", code=failed.code, state="config_error", said=failed.said)
+
+
+def is_of_assertion(failed: GrantFailed, auth: OAuth2) -> bool:
+    """Whether what was refused may be something signed here: what is wrong with a refresh token no clock mends."""
+    if failed.code == "invalid_client":
+        return auth.client_auth == "private_key_jwt"
+    signs = auth.grant == "jwt_bearer" or auth.client_auth == "private_key_jwt"
+    return failed.code == "invalid_grant" and signs and not auth.spends_refresh_tokens

@@ -16,8 +16,8 @@ from quart_app.web.bodies import answer
 class SignInForm(BaseModel):
     """The token of a sign-in link."""
 
-    model_config = ConfigDict(extra="forbid")
-    token: Annotated[str, Field(min_length=1, max_length=200)]
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    token: Annotated[str, Field(min_length=1, max_length=200, repr=False)]
 
 
 async def post_sign_in(services: Services, form: SignInForm) -> Response:

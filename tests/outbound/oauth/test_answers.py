@@ -286,7 +286,7 @@ def test_an_answer_in_a_form_is_read_and_said() -> None:
     )
     failed = failure_of(200, b"error=bad_verification_code&error_description=The+code+is+wrong.", secrets=())
     assert (failed.failure, failed.code) == ("signed_out", "bad_verification_code")
-    assert failed.detail.endswith('The provider says: "The code is wrong."')
+    assert failed.said == "The code is wrong."
 
 
 @pytest.mark.parametrize("nothing", [None, "", False])
@@ -328,9 +328,9 @@ def outcome(status: int, body: bytes) -> Issued | GrantFailed:
 
 def check_outcome(found: Issued | GrantFailed) -> None:
     if isinstance(found, GrantFailed):
-        assert found.detail.isprintable()
+        assert (found.detail + found.said).isprintable()
         assert found.state in (None, "needs_sign_in", "config_error")
-        assert "rt-secret" not in found.detail
+        assert "rt-secret" not in found.detail + found.said
         return
     for token in (found.access_token, found.refresh_token, found.id_token):
         assert token is None or (token and all(" " <= letter <= "~" for letter in token))

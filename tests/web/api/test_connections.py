@@ -222,7 +222,7 @@ FAULTS: list[tuple[dict[str, Any], dict[str, str]]] = [
             "/nope": "unknown field",
         },
     ),
-    ({"auth": OAUTH}, {"/auth/token_url": "required"}),
+    ({"auth": OAUTH}, {"/auth/token_url": "is missing: give it, or the issuer"}),
     ({"auth": OAUTH | {"token_url": "https://user:x@login.example.com/"}}, {"/auth/token_url": "user"}),
     ({"auth": OAUTH | {"token_url": TOKEN_URL, "grant": "password"}}, {"/auth/grant": ""}),
     ({"auth": OAUTH | {"token_url": TOKEN_URL, "client_secret": "a\nb"}}, {"/auth/client_secret": "line"}),

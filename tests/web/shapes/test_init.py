@@ -46,6 +46,7 @@ async def test_every_answer_has_the_shape_that_the_document_says(
     for name in sorted(SHAPED, key=lambda name: last.index(name) if name in last else -1):
         route = SHAPED[name]
         path = re.sub(r"<(\w+)>", lambda found: shown[found[1]], route.path)
+        path = path.replace("orders", "by-code") if name == "post_authorization" else path
         path += "?connection=orders" if name == "get_token_refresh" else ""
         asker = Asker(program.app, OWN_PAGE) if name == "post_sign_in" else person if "sign_in" in name else program
         sent = {"json": bodies[name]} if name in bodies else {}
@@ -58,9 +59,17 @@ async def seen_from(program: Asker, upstream: Upstream) -> dict[str, str]:
     auth |= {"client_id": "me", "client_secret": "very-secret"}
     form = {"name": "orders", "base_url": upstream.url, "policy": {"allow_private": True}, "auth": auth}
     assert (await program.post("/api/connections", json=form)).status_code == 201
+    by_code = auth | {"grant": "authorization_code", "authorize_url": f"{upstream.url}/authorize"}
+    await program.post("/api/connections", json=form | {"name": "by-code", "auth": by_code})
     call = await (await program.post("/api/calls", json=CALL)).get_json()
     webhook = await (await program.post("/api/webhooks", json={"url": "https://hooks.example.com/out"})).get_json()
-    return {"name": "orders", "call_id": call["id"], "other_id": call["id"], "webhook_id": webhook["id"]}
+    return {
+        "name": "orders",
+        "call_id": call["id"],
+        "other_id": call["id"],
+        "webhook_id": webhook["id"],
+        "preset_id": "github",
+    }
 
 
 async def token_or_answer(request: web.Request) -> web.Response:

@@ -11,9 +11,14 @@ export function proxyOf({ url, username = null, password } = {}) {
   return password || !username ? { url, username, password: password ?? null } : { url, username }
 }
 
+/** Basic has a user name, also an empty one. */
+export function authOf(auth) {
+  return auth?.scheme === "basic" ? { username: "", ...auth } : auth
+}
+
 /** A new connection: what the form has, but of policy and ways out only what is not as it would be anyhow. */
-export function created(before, { tls, proxy, policy, ...now }) {
-  return { ...now, policy: differing(before.policy, policy), ...differing(before, { tls, proxy }) }
+export function created(before, { tls, proxy, policy, ...now }, metadata = {}) {
+  return { ...now, metadata, policy: differing(before.policy, policy), ...differing(before, { tls, proxy }) }
 }
 
 /** Only what was changed; `auth` goes whole, with what the form does not show of it. */
@@ -25,7 +30,8 @@ export function changes(before, now, { auth }) {
   return changed
 }
 
-function differing(before, now) {
+/** What of `now` is other than it was. */
+export function differing(before, now) {
   return Object.fromEntries(Object.entries(now).filter(([key, value]) => JSON.stringify(before[key]) !== JSON.stringify(value)))
 }
 

@@ -1,10 +1,14 @@
 // The dialog that adds or changes a connection.
 import { patch, post } from "../api.js"
 import { announce, busy, byId, fill } from "../dom.js"
-import { changes, created, proxyOf, tlsOf } from "./connection_change.js"
-import { clearFaults, fillForm, readForm, showFaults } from "./form.js"
+import { authOf, changes, created, differing, proxyOf, tlsOf } from "./connection_change.js"
+import { connectionPath } from "./connection_link.js"
+import { clearFaults, fillForm, readForm, resetFields, showFaults } from "./form.js"
 import { problemNotice } from "./notice.js"
+import { oauthFields } from "./oauth_fields.js"
 import { pairs } from "./pairs.js"
+import { chosenScopes } from "./preset.js"
+import { presetChoice } from "./preset_choice.js"
 import { isPrivate } from "./private_address.js"
 
 const NAMES = ["Accept", "Accept-Language", "Content-Type", "User-Agent"]
@@ -15,17 +19,26 @@ export function connectionForm(saved) {
   const form = byId("connection-form")
   const problem = form.querySelector("[data-problem]")
   const headers = pairs("Header", { names: NAMES })
+  const oauth = oauthFields(form, show)
+  const presets = presetChoice(form, chosen)
   let edited = null
   let before = null
+  let parts = null
+  let suggested = {}
 
-  const open = (connection = null, field = connection ? "/title" : "/name") => {
+  const open = (connection = null, field = connection ? "/title" : "preset") => {
     edited = connection
+    parts = null
+    suggested = {}
     form.reset()
     clearFaults(form)
     fill(problem)
     clearPlaceholders(form)
+    oauth.clear()
     fillForm(form, connection ?? {})
+    oauth.write(connection?.auth)
     headers.write(Object.entries(connection?.headers ?? {}))
+    connection ? presets.show(connection.metadata?.preset) : presets.ask()
     form.elements["/name"].readOnly = Boolean(connection)
     byId("connection-dialog-title").textContent = connection ? `Edit ${connection.name}` : "Add a connection"
     for (const part of form.querySelectorAll("details")) part.open = [...part.querySelectorAll("input, textarea")].some(isSet)
@@ -37,25 +50,58 @@ export function connectionForm(saved) {
   const adapt = () => {
     const { value: scheme } = form.elements["/auth/scheme"]
     for (const part of form.querySelectorAll("[data-scheme]")) show(part, part.dataset.scheme === scheme)
-    for (const part of form.querySelectorAll("[data-grant]")) show(part, scheme === "oauth2" && part.dataset.grant === form.elements["/auth/grant"].value)
+    oauth.adapt()
+    presets.left()
     byId("unverified-notice").hidden = form.elements["/tls/verify"].checked
     byId("private-notice").hidden = !isPrivate(form.elements["/base_url"].value) || form.elements["/policy/allow_private"].checked
   }
   const read = () => {
-    const { tls, proxy, ...rest } = readForm(form)
-    return { ...rest, headers: Object.fromEntries(headers.read()), tls: tlsOf(tls), proxy: proxyOf(proxy) }
+    const { tls, proxy, auth, variables, ...rest } = readForm(form)
+    return { ...rest, auth: authOf(oauth.read(auth)), headers: Object.fromEntries(headers.read()), tls: tlsOf(tls), proxy: proxyOf(proxy) }
   }
+
+  /** A preset takes the place of all that was said of how to sign in. */
+  function chosen(preset) {
+    clearFaults(form)
+    resetFields(form, "/auth/")
+    oauth.clear()
+    headers.write([])
+    parts = {}
+    fillForm(form, { auth: { scope: chosenScopes(preset) } })
+    suggest("/name", preset.id)
+    suggest("/title", preset.title)
+    follow()
+    adapt()
+  }
+  /** Unless a person wrote something else there. */
+  function suggest(name, value) {
+    const field = form.elements[name]
+    if (field.value === (suggested[name] ?? "")) field.value = suggested[name] = value
+  }
+  /** The fields go along with the values of a preset's variables; what they do not touch stays as it is. */
+  function follow() {
+    const now = presets.parts()
+    if (!now || !parts) return
+    const auth = differing(parts.auth ?? {}, now.auth)
+    fillForm(form, { ...differing(parts, { base_url: now.base_url }), auth })
+    oauth.write(auth)
+    headers.write(Object.entries({ ...Object.fromEntries(headers.read()), ...differing(parts.headers ?? {}, now.headers) }))
+    parts = now
+  }
+
   const save = async () => {
     const now = read()
-    if (!edited) return post("/api/connections", created(before, now))
+    if (!edited) return post("/api/connections", created(before, now, parts?.metadata))
     const changed = changes(before, now, edited)
     return Object.keys(changed).length ? patch(`/api/connections/${edited.name}`, changed) : edited
   }
   const submit = async () => {
     clearFaults(form)
     fill(problem)
+    if (showFaults(form, presets.faults()).length || form.querySelector("[aria-invalid]")) return
     try {
       const connection = await busy(byId("connection-save"), save)
+      if (!edited && connection.state === "needs_sign_in") return location.assign(connectionPath(connection.name))
       dialog.close()
       announce(`Saved ${connection.name}`, { shown: true })
       saved(connection)
@@ -67,7 +113,7 @@ export function connectionForm(saved) {
   }
 
   byId("connection-headers").append(headers.element)
-  form.addEventListener("input", adapt)
+  form.addEventListener("input", () => { follow(); adapt() })
   form.addEventListener("submit", (event) => { event.preventDefault(); submit() })
   dialog.addEventListener("click", (event) => { if (event.target.closest("[data-close]")) dialog.close() })
   return { open, dialog }

@@ -51,9 +51,9 @@ function steps({ state, sent_at: sent }) {
 
 function trouble({ state, failure, reason, detail }) {
   if (state === "stored" || (!failure && !detail)) return null
-  const code = reason && reason !== failure ? ` (${visible(reason)})` : ""
-  const kind = failure ? `${classWords(failure)}${code}: ` : ""
-  return [el("p", {}, el("strong", {}, visible(kind)), visible(detail ?? "")), state === "in_doubt" ? el("p", { class: "faint" }, IN_DOUBT) : null]
+  const code = failure && reason && reason !== failure && !detail?.includes(`(${reason})`) ? ` (${reason})` : ""
+  const kind = failure ? el("strong", {}, visible(`${classWords(failure)}${code}${detail ? ": " : ""}`)) : null
+  return [el("p", { class: "ledger__trouble" }, kind, visible(detail ?? "")), state === "in_doubt" ? el("p", { class: "faint" }, IN_DOUBT) : null]
 }
 
 function oddities({ oddities: said, skew_seconds: skew }) {

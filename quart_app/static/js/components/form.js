@@ -16,7 +16,17 @@ export function readForm(form) {
 function valueOf(field) {
   if (field.type === "checkbox") return field.checked
   if (field.type === "number") return field.value === "" ? null : Number(field.value)
-  return (field.dataset.secret === undefined ? field.value.trim() : field.value) || undefined
+  const text = field.dataset.secret === undefined ? field.value.trim() : field.value
+  return (field.dataset.json === undefined ? text : jsonOf(text)) || undefined
+}
+
+/** What is not JSON stays a text, so that the server says what is wrong with it. */
+function jsonOf(text) {
+  try {
+    return text && JSON.parse(text)
+  } catch {
+    return text
+  }
 }
 
 function put(object, [first, ...rest], value) {
@@ -32,7 +42,18 @@ export function fillForm(form, object) {
     if (value?.set) field.placeholder = `kept unless you type a new one (${value.fingerprint})`
     else if (value == null) continue
     else if (field.type === "checkbox") field.checked = value
-    else field.value = value
+    else if (field.dataset.json === undefined) field.value = value
+    else field.value = Object.keys(value).length ? JSON.stringify(value, null, 2) : ""
+  }
+}
+
+/** Back to what the page came with, those whose names begin so. */
+export function resetFields(form, prefix) {
+  for (const field of form.elements) {
+    if (!field.name.startsWith(prefix)) continue
+    if (field.matches("select")) field.selectedIndex = 0
+    else if (field.type === "checkbox") field.checked = field.defaultChecked
+    else field.value = field.defaultValue
   }
 }
 

@@ -1,22 +1,22 @@
 // How a connection is, as the doctor says it: one sentence, what to do, and the facts it rests on.
 import { el } from "../dom.js"
 import { duration, moment, plural, until, visible } from "../format.js"
-import { causeWords, classWords, stateWords } from "./exchange_words.js"
+import { causeWords, stateWords } from "./exchange_words.js"
 
 const TROUBLE = { paused: ["plain", "Paused"], not_signed_in: ["warning", "Needs sign-in"], signed_out: ["warning", "Needs sign-in"], wrong_client: ["bad", "Set-up fault"] }
 
-export function healthBadge({ well, failure }) {
+export function healthBadge({ well, state, failure }) {
   const [kind, label] = well ? ["good", "Well"] : TROUBLE[failure.class] ?? ["bad", "Not well"]
-  return el("span", { class: `badge badge--${kind}`, dataset: { well: String(well) } }, label)
+  return el("span", { class: `badge badge--${kind}`, dataset: { well: String(well), state } }, label)
 }
 
-/** The sentence with its advice, then the facts; {kind} colours it where something is to be done. */
+/** The sentence, what to do, and the words of who refused. */
 export function healthWords(health) {
   const { summary, next, failure } = health
   return [
     el("p", { class: "health__summary" }, visible(summary)),
     next === "Nothing." ? null : el("p", { class: "health__next" }, el("strong", {}, "What to do: "), visible(next)),
-    failure?.detail ? el("p", { class: "health__detail faint" }, `${classWords(failure.class)}${failure.code ? ` (${visible(failure.code)})` : ""}: ${visible(failure.detail)}`) : null,
+    failure?.detail && failure.class !== "refused" ? el("p", { class: "health__detail faint" }, visible(failure.detail)) : null,
   ]
 }
 
@@ -24,7 +24,7 @@ export function healthFacts(health) {
   const lines = [
     ["Next try", at(health.retry_at)],
     ["Last exchange", exchangeWords(health.last_exchange)],
-    ["Token", tokenWords(health.token)],
+    ["Token", tokenWords(health)],
     ["Scope", scopeWords(health.token)],
     ["Sign in again", health.token ? againWords(health.sign_in_again) : null],
     ["Signed in", health.signed_in ? `${moment(health.signed_in.at)} by ${visible(health.signed_in.by)}` : null],
@@ -45,11 +45,11 @@ function exchangeWords(exchange) {
     exchange.sent_at ? el("a", { href: `/history/${exchange.id}` }, "See the call") : null]
 }
 
-function tokenWords(token) {
+function tokenWords({ token, state }) {
   if (!token) return null
   if (!token.refreshed_at) return "None yet."
   const end = token.expires_at ? `${until(token.expires_at) ? "Good until" : "Ended"} ${at(token.expires_at)}` : "The provider does not say when it ends"
-  const ahead = token.refresh_at && until(token.refresh_at) ? `, refreshed ahead at ${moment(token.refresh_at)}` : ""
+  const ahead = state === "ready" && token.refresh_at && until(token.refresh_at) ? `, refreshed ahead at ${moment(token.refresh_at)}` : ""
   return `Generation ${token.generation}. ${end}${ahead}. ${token.has_refresh_token ? "With a refresh token." : "Without a refresh token."}`
 }
 

@@ -1,0 +1,104 @@
+"""What must be true of what is left when all is over: the ledger, the tokens, the database, and no secret in clear."""
+
+import re
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from sqlalchemy import func, select, text
+
+from faults.torture.victims import Victim
+from quart_app.ledger import OPEN
+from quart_app.models import Connection, Token, TokenExchange
+from quart_app.sandbox import DEMO, AuthorizationServer
+from quart_app.services import Services, open_services
+from quart_app.settings import load_settings
+
+TOKEN = re.compile(rb"[A-Za-z0-9_-]{43,}")
+LENGTH = 43
+"""Of the sandbox's tokens: 256 bits in base64url."""
+
+ASIDE = "%kept aside%"
+
+
+async def looked_over(data: Path, victims: Sequence[Victim], *, database_url: str = "") -> list[str]:
+    """What does not hold in a folder and its database that no server has open."""
+    found = []
+    async with opened(data, database_url) as services:
+        found += await open_exchanges(services)
+        for victim in victims:
+            found += await wrong_with(services, victim)
+        found += await broken_pages(services)
+    if left := [path.name for path in (data / "rescue").glob("*")]:
+        found.append(f"rescue slots are left: {left}")
+    return found
+
+
+@asynccontextmanager
+async def opened(data: Path, database_url: str) -> AsyncIterator[Services]:
+    settings = load_settings({"data": str(data), "database_url": database_url}, {})
+    async with open_services(settings) as services:
+        yield services
+
+
+async def open_exchanges(services: Services) -> list[str]:
+    async with services.db.session() as session:
+        rows = list(await session.scalars(select(TokenExchange).where(TokenExchange.state.in_(OPEN))))
+        claims = list(await session.scalars(select(Token.connection_id).where(Token.claim.is_not(None))))
+    return [f"{row.connection}: exchange {row.id} is still {row.state}" for row in rows] + [
+        f"connection {id_} is still claimed" for id_ in claims
+    ]
+
+
+async def wrong_with(services: Services, victim: Victim) -> list[str]:
+    """A generation for each exchange that stored one; and the refresh token of a living family, to the letter."""
+    async with services.db.session() as session:
+        token = (
+            await session.execute(select(Token).join(Connection).where(Connection.name == victim.name))
+        ).scalar_one()
+        stored = select(func.count()).where(
+            TokenExchange.connection_id == token.connection_id,
+            TokenExchange.state == "stored",
+            func.coalesce(TokenExchange.detail, "").not_like(ASIDE),
+        )
+        count = await session.scalar(stored)
+    found = []
+    if count != token.generation:
+        found.append(f"{victim.name}: generation {token.generation} after {count} stored exchanges")
+    if victim.family.revoked is None:
+        if token.generation != victim.family.generation:
+            found.append(f"{victim.name}: generation {token.generation}, the provider's is {victim.family.generation}")
+        sealed = token.sealed_refresh_token
+        assert sealed is not None
+        place = {"table": "tokens", "column": "sealed_refresh_token", "row": token.connection_id}
+        if services.vault.unseal(sealed, **place) != victim.family.refresh_token:
+            found.append(f"{victim.name}: the refresh token that is stored is not the provider's")
+    return found
+
+
+async def broken_pages(services: Services) -> list[str]:
+    if not services.db.is_sqlite:
+        return []
+    async with services.db.session() as session:
+        said = await session.scalar(text("PRAGMA integrity_check"))
+    return [] if said == "ok" else [f"the database is not whole: {said}"]
+
+
+def in_clear(server: AuthorizationServer, files: Iterable[Path]) -> list[str]:
+    """Secrets of the sandbox, the client's or any token that it ever issued, as they are in a file."""
+    tokens = {token.encode() for token in (*server.store.refresh_tokens, *server.store.access_tokens)}
+    found = []
+    for path in files:
+        content = path.read_bytes()
+        windows = (
+            piece[start : start + LENGTH]
+            for piece in TOKEN.findall(content)
+            for start in range(len(piece) - LENGTH + 1)
+        )
+        if DEMO.client_secret.encode() in content or any(window in tokens for window in windows):
+            found.append(f"a secret is in clear in {path.name}")
+    return found
+
+
+def files_of(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
