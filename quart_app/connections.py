@@ -124,8 +124,7 @@ async def note_change(
 async def renew_token(services: Services, session: AsyncSession, id_: str, before: Scheme, after: Scheme) -> None:
     """What new auth leaves of the tokens: the rotated refresh token, unless it is another grant or one is given anew.
 
-    The one given at first is spent by then: sent again, it may end the whole family (RFC 9700 §4.14.2). Authorizations
-    under way are void: their codes are for what was.
+    The one given at first is spent: sent again, it may end the family (RFC 9700 §4.14.2). Sign-ins under way are void.
     """
     await session.execute(delete_rows(Authorization).where(Authorization.connection_id == id_))
     token = await session.get(Token, id_)

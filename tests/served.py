@@ -61,9 +61,9 @@ class Served:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=clean_environment())
 
-    def wait_until_ready(self) -> None:
+    def wait_until_ready(self, seconds: float = 20) -> None:
         assert self.process is not None
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.log.read_text()
             with suppress(OSError):

@@ -179,6 +179,30 @@ def test_an_account_is_made_and_gets_links(shell: Shell) -> None:
             assert (status, answer) == (201, {"account": {"name": "ann"}})
 
 
+def test_a_connection_that_a_person_must_sign_in_for_says_where(alone: Shell, api: str) -> None:
+    auth = ["--scheme=oauth2", "--auth=grant=authorization_code", "--auth=client_id=me", f"--auth=issuer={api}"]
+    said = alone.says("connection", "add", "orders", api, *auth, "--allow-private")
+    assert "http://127.0.0.1:8000/connections/orders\n" in said
+    assert "http://127.0.0.1:8000/oauth/callback/orders\n" in said
+    assert alone.says("connection", "list").splitlines()[1].split()[1] == "needs_sign_in"
+    assert alone.says("connection", "remove", "orders") == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/revoke", "orders is removed, and its token was taken back at the provider.\n"),
+        ("/refused", "orders is removed, but its token was not taken back at the provider: The provider answered 401.\n"),
+    ],
+)
+def test_a_removal_says_what_became_of_the_token(alone: Shell, api: str, path: str, said: str) -> None:
+    auth = ["--scheme=oauth2", "--auth=grant=refresh_token", "--auth=client_id=me", "--auth=refresh_token=given"]
+    auth += [f"--auth=token_url={api}/token", f"--auth=revocation_url={api}{path}"]
+    alone.says("connection", "add", "orders", api, *auth, "--allow-private")
+    assert alone.says("connection", "remove", "orders") == said
+    assert alone.says("connection", "list").splitlines()[1:] == []
+
+
 def test_a_backup_is_a_whole_database_for_its_owner_only(shell: Shell, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     done = shell.run("backup", str(copy))

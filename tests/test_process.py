@@ -32,6 +32,17 @@ def test_a_process_that_took_over_a_number_is_another_one() -> None:
 
 def test_a_process_of_another_host_is_not_ours_to_judge() -> None:
     assert not is_gone("elsewhere.example:1:1")
+    assert is_gone("elsewhere.example:1:1", alone=True), "no other host has the same database"
+    assert not is_gone(process_name(), alone=True)
+
+
+def test_a_process_that_ended_and_was_not_asked_about_yet_is_gone() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        name = f"{socket.gethostname()}:{child.pid}:{started(child.pid)}"
+        assert not is_gone(name)
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert is_gone(name)
 
 
 @linux

@@ -194,11 +194,12 @@ async def test_calls_of_a_dead_process_become_interrupted_and_those_of_a_live_on
     for owner in owners:
         assert await services.recorder.write(call(owner))
     await jobs.settle(services)
-    assert await states(services, *owners) == ["sending", "interrupted", "sending", "sending"]
+    there = "interrupted" if services.db.is_sqlite else "sending"  # no other host can have an SQLite file
+    assert await states(services, *owners) == ["sending", "interrupted", there, "sending"]
     other.kill()
     other.wait()
     await jobs.settle(services)
-    assert await states(services, *owners) == ["interrupted", "interrupted", "sending", "sending"]
+    assert await states(services, *owners) == ["interrupted", "interrupted", there, "sending"]
 
 
 async def test_only_calls_that_are_still_sending_are_settled(services: Services) -> None:

@@ -12,6 +12,9 @@ from faults.switchboard import LAUNCHER, SCOPES, Switchboard
 from tests.postgres import PostgresServer
 from tests.served import SWITCHBOARD, Served, free_port
 
+START_SECONDS = 90.0
+"""Many start at once."""
+
 
 @asynccontextmanager
 async def postgres() -> AsyncIterator[PostgresServer]:
@@ -59,7 +62,7 @@ async def up(servers: Sequence[Switchboard]) -> AsyncIterator[None]:
     try:
         for server in servers:
             server.spawn()
-        await asyncio.gather(*(asyncio.to_thread(server.wait_until_ready) for server in servers))
+        await asyncio.gather(*(asyncio.to_thread(server.wait_until_ready, START_SECONDS) for server in servers))
         yield
     finally:
         await asyncio.gather(*(server.end() for server in servers))

@@ -40,7 +40,7 @@ async def exchange(
     try:
         arrival = await dial(services, target, begun, request, check=check)
     except DialFailed as failed:
-        step = Step("in_doubt" if failed.is_doubtful else "failed")
+        step = Step("in_doubt" if failed.is_doubtful and failed.status != 200 else "failed")
         async with services.db.begin() as session:
             await ledger.end(session, services, begun.id, said(failed, step))
         raise failed.error from None

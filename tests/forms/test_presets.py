@@ -137,7 +137,7 @@ def test_the_table_of_the_documents_is_that_of_the_presets() -> None:
 def test_the_example_of_the_documents_is_one_that_does() -> None:
     text = presets_page.PAGE.read_text("utf-8").partition("```toml\n")[2].partition("```")[0]
     preset = Preset.model_validate({"id": "acme"} | tomllib.loads(text))
-    assert presets.filled(preset, {"subdomain": "blue"}, CLIENT)["base_url"] == "https://blue.acme.example/api/v2"
+    assert presets.filled(preset, {"subdomain": "blue"}, CLIENT)["base_url"] == "https://blue.acme.example/v2"
 
 
 # --- their form

@@ -14,8 +14,6 @@ from quart_app.calls import Sent
 from quart_app.errors import CallFailed
 from quart_app.forms.connections import ConnectionForm
 from quart_app.models import Attempt, Base, Call, Token
-from quart_app.recorder import Record
-from quart_app.records import BLANK
 from quart_app.sandbox import DEMO
 from quart_app.services import Services, open_services
 from quart_app.settings import Settings
@@ -23,7 +21,7 @@ from quart_app.tokens.held import load
 from quart_app.tokens.verdicts import PAUSES
 from tests.sandboxed import Sandbox, connected, serving_sandbox
 from tests.served import Served
-from tests.tokens.kept import eventually, generations, later, row, send, state
+from tests.tokens.kept import eventually, generations, later, recorded, row, send, state
 from tests.upstream import Upstream
 
 SQLITE = pytest.mark.parametrize("database_url", [""])
@@ -513,7 +511,7 @@ async def test_an_exchange_is_on_record_without_what_was_exchanged(services: Ser
     await tokens.refresh(services, target)
     with pytest.raises(CallFailed):
         await tokens.refresh(services, target)
-    await services.recorder.put(services_record(services))
+    await recorded(services)
     async with services.db.session() as session:
         kept = list(await session.scalars(select(Call).where(Call.origin == "token").order_by(Call.id)))
         shown = await history.get(session, kept[0].id)
@@ -536,14 +534,7 @@ async def test_an_exchange_that_reached_nobody_is_on_record_with_its_reason(serv
     await connected(services, form | {"auth": auth | {"token_url": "http://127.0.0.1:1/token"}})
     sent = await send(services)
     assert (sent.call["reason"], sent.call["detail"]) == ("token_unavailable", "The upstream refused the connection.")
-    await services.recorder.put(services_record(services))
+    await recorded(services)
     async with services.db.session() as session:
         kept = (await session.scalars(select(Call).where(Call.origin == "token"))).one()
     assert (kept.state, kept.reason, kept.status) == ("failed", "connect_failed", None)
-
-
-def services_record(services: Services) -> Any:
-    """A last record: when it is on disk, so are those before it."""
-    row_: dict[str, Any] = {"id": "last", "owner": services.process, "state": "done", "started_at": 1.0}
-    texts = {"connection_id": "1", "connection": "x", "origin": "api", "actor": "test", "method": "GET", "url": "x"}
-    return Record(BLANK | row_ | texts | {"request_headers": "[]"})
