@@ -23,9 +23,12 @@ from faults import (
     clocks,
     crowds,
     framing,
+    keys,
     page,
     resources,
     sizes,
+    stops,
+    storage,
     storms,
     tokens,
     ways_out,
@@ -36,7 +39,22 @@ from faults.switchboard import prepare
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "faults.md"
-GROUPS = (answers, callers, clocks, crowds, framing, resources, sizes, storms, tokens, ways_out, work)
+GROUPS = (
+    answers,
+    callers,
+    clocks,
+    crowds,
+    framing,
+    keys,
+    resources,
+    sizes,
+    stops,
+    storage,
+    storms,
+    tokens,
+    ways_out,
+    work,
+)
 PACKAGES = ("switchboard-gateway", "aiohttp", "hypercorn", "quart", "uvloop")
 OPEN_FILES = 8192
 

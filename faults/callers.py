@@ -13,6 +13,7 @@ from faults.fakes import CHUNKED, Asked, Fake, Peer, fake
 from faults.harness import Bench, fault, rounded
 from faults.load import call, eventually
 from faults.switchboard import Switchboard
+from quart_app.db import READERS
 from tests.wire import Broken, Wire
 
 # 25
@@ -186,12 +187,16 @@ async def leave_during_a_refresh(bench: Bench, switchboard: Switchboard) -> None
         bench.check(dials == 1, f"the token endpoint was dialled {dials} times")
 
 
+SPARE_FILES = 3 + 2 * (READERS - 1)
+"""Readers of the database are opened when they are first needed, with two files each, and stay."""
+
+
 async def came_back(bench: Bench, switchboard: Switchboard, files: int, tasks: dict[str, int]) -> None:
     """I6, within the seconds that kept connections to an upstream may stay open."""
     now, held = tasks, files
     for _ in range(100):
         now, held = await switchboard.do("tasks"), await switchboard.do("open_files")
-        if sum(now.values()) <= sum(tasks.values()) + 1 and held <= files + 3:
+        if sum(now.values()) <= sum(tasks.values()) + 1 and held <= files + SPARE_FILES:
             return
         await asyncio.sleep(0.2)
     bench.check(False, f"open files {files} → {held}, tasks {tasks} → {now}")

@@ -1,9 +1,9 @@
 """`switchboard serve` with a hand inside, for faults that loopback cannot inject from outside.
 
-It answers on a socket in the data folder: it moves the wall clock, blocks the loop, tells the tasks, the open files and
-how late the loop was. With `--names PORT` host names are asked of the name server on that port of loopback. With
-`--steps FILE` the steps of token exchanges are written to it, and the process kills or stops itself at the one that the
-hand names. Several on one folder have a socket each: `--hand FILE`.
+It answers on a socket in the data folder: it moves the wall clock, blocks the loop, fills the disk at a step of an
+exchange, tells the tasks, the open files and how late the loop was. With `--names PORT` host names are asked of the
+name server on that port of loopback. With `--steps FILE` the steps of token exchanges are written to it, and the
+process kills or stops itself at the one that the hand names. Several on one folder have a socket each: `--hand FILE`.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ import click
 from quart import Quart
 
 import quart_app
+from faults import disks
 from faults.names import Resolver
 from faults.steps import Steps
 from quart_app import create_app
@@ -62,6 +63,18 @@ class Hand:
         """Signal `number` to the process itself, when it reaches that step for the nth time from now on."""
         assert self.steps is not None
         self.steps.strike(label, times, after_seconds, number)
+
+    def fill(self, label: str) -> None:
+        """Fills the disk of the data folder to its last byte, when an exchange reaches that step the next time."""
+        before = self.services.reached
+
+        def full_at(reached: str) -> None:
+            before(reached)
+            if reached == label:
+                self.services.reached = before
+                disks.fill(self.services.settings.data)
+
+        self.services.reached = full_at
 
     def tasks(self) -> dict[str, int]:
         """How many tasks the loop has, by the first word of their names, or by what runs in those without one."""

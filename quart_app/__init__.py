@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncGenerator
 
 from quart import Quart
+from sqlalchemy.exc import SQLAlchemyError
 
 from quart_app import accounts, audit, intake, jobs, web
 from quart_app.services import Services, open_services
@@ -13,6 +14,8 @@ from quart_app.vitals import logs
 
 YOUNG_OBJECTS = 20_000
 """How many more objects must be made than freed before the collector looks at them."""
+
+NO_LINK = "The link that makes the first account was not made: nothing can be written now. The next start makes it."
 
 
 def create_app(settings: Settings | None = None) -> Quart:
@@ -59,5 +62,8 @@ def settle_memory() -> None:
 async def welcome(services: Services) -> None:
     """At first run: the link that makes the first account, on the terminal and nowhere else."""
     if await accounts.count(services) == 0:
-        link = await accounts.create_link(services, actor=audit.SYSTEM)
-        print(accounts.link_text(services.settings, link), file=sys.stderr, flush=True)
+        try:
+            text = accounts.link_text(services.settings, await accounts.create_link(services, actor=audit.SYSTEM))
+        except (SQLAlchemyError, OSError):  # on a full disk, say, where calls can be sent all the same
+            text = NO_LINK
+        print(text, file=sys.stderr, flush=True)

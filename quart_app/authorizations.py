@@ -23,7 +23,7 @@ from quart_app.outbound.client import AttemptFailed
 from quart_app.outbound.oauth import GrantFailed, Issued, id_tokens
 from quart_app.outbound.oauth.authorization import Callback, authorize_url, check_issuer, new_secret, wants_id_token
 from quart_app.outbound.oauth.endpoints import Endpoints
-from quart_app.outbound.oauth.requests import redemption
+from quart_app.outbound.oauth.requests import TokenRequest, redemption
 from quart_app.outbound.target import Target
 from quart_app.services import Services
 from quart_app.tokens import discovery
@@ -130,59 +130,85 @@ async def finish(services: Services, name: str, callback: Callback, browser: str
 
 
 async def answered(services: Services, name: str, callback: Callback, browser: str) -> None:
-    row = await use_up(services, name, callback.state, browser)
+    row = await waiting(services, name, callback.state, browser)
+    await use_up(services, row)
     check_issuer(callback.issuer, row.issuer, required=False)
     if callback.error:
         raise declined(callback)
     target = await connections.load(services, name)
-    auth = code_grant(target)
     try:
         endpoints = await discovery.endpoints(services, target)
         check_issuer(callback.issuer, endpoints.issuer, required=endpoints.iss_required)
-        verifier = services.vault.unseal(row.sealed_verifier, **place_of(row.state_hash))
-        request = redemption(
-            auth,
-            endpoints,
-            code=callback.code,
-            verifier=verifier,
-            redirect_uri=row.redirect_uri,
-            now=services.clock(),
-        )
         check = await id_token_check(services, target, endpoints, row.nonce_hash)
+        request = code_request(services, target, endpoints, row, callback.code)
+        await check_not_void(services, row)
         await tokens.redeem(services, target, request, actor=row.actor, check=check)
     except (GrantFailed, AttemptFailed) as error:
         raise failed(error) from None
     except CallFailed as error:
-        raise AppError(409, "changed_meanwhile", error.detail) from None
+        raise changed_meanwhile(error.detail) from None
 
 
-async def use_up(services: Services, name: str, state: str, browser: str) -> Authorization:
-    """The sign-in of this state, which is good no more from now on. Raises Invalid, and then it is as it was."""
-    now, hashed = services.clock(), digest(state)
-    used = Invalid("used_state", "This sign-in was answered before: the connection shows what came of it.")
+async def waiting(services: Services, name: str, state: str, browser: str) -> Authorization:
+    """The sign-in that waits for this answer, here and in this browser. Raises Invalid, and leaves it as it is."""
+    async with services.db.session() as session:
+        row = await session.get(Authorization, digest(state))
+        connection = await session.get(Connection, row.connection_id) if row else None
+    if row is None or connection is None:
+        raise Invalid("unknown_state", "This sign-in is not known here: begin again from the connection.")
+    if connection.name != name:
+        raise Invalid("other_connection", "This answer is for the sign-in of another connection.")
+    if row.used_at is not None:
+        raise used()
+    if not hmac.compare_digest(row.browser_hash, digest(browser)):
+        raise Invalid("other_browser", "This sign-in was begun in another browser: finish it there, or anew.")
+    if row.expires_at <= services.clock():
+        raise Invalid("expired_state", "This sign-in took longer than ten minutes: begin again.")
+    return row
+
+
+async def use_up(services: Services, row: Authorization) -> None:
+    """From now on it is good no more, however many ask at once. Raises Invalid for all but one of them."""
+    now = services.clock()
     query = (
         update(Authorization)
-        .where(Authorization.state_hash == hashed, Authorization.used_at.is_(None), Authorization.expires_at > now)
+        .where(Authorization.state_hash == row.state_hash, Authorization.used_at.is_(None))
+        .where(Authorization.expires_at > now)
         .values(used_at=now)
         .returning(Authorization.state_hash)
-        .execution_options(synchronize_session=False)
     )
     async with services.db.begin() as session:
-        row = await session.get(Authorization, hashed)
-        connection = await session.get(Connection, row.connection_id) if row else None
-        if row is None or connection is None:
-            raise Invalid("unknown_state", "This sign-in is not known here: begin again from the connection.")
-        if connection.name != name:
-            raise Invalid("other_connection", "This answer is for the sign-in of another connection.")
-        if row.used_at is not None:
-            raise used
-        if not hmac.compare_digest(row.browser_hash, digest(browser)):
-            raise Invalid("other_browser", "This sign-in was begun in another browser: finish it there, or anew.")
-        if row.expires_at <= now:
-            raise Invalid("expired_state", "This sign-in took longer than ten minutes: begin again.")
         if (await session.execute(query)).first() is None:
-            raise used
-    return row
+            raise used()
+
+
+def used() -> Invalid:
+    return Invalid("used_state", "This sign-in was answered before: the connection shows what came of it.")
+
+
+def code_request(
+    services: Services, target: Target, endpoints: Endpoints, row: Authorization, code: str
+) -> TokenRequest:
+    verifier = services.vault.unseal(row.sealed_verifier, **place_of(row.state_hash))
+    return redemption(
+        code_grant(target),
+        endpoints,
+        code=code,
+        verifier=verifier,
+        redirect_uri=row.redirect_uri,
+        now=services.clock(),
+    )
+
+
+async def check_not_void(services: Services, row: Authorization) -> None:
+    """Right before the code goes out: it must not go to the provider of auth that was changed meanwhile."""
+    async with services.db.session() as session:
+        if await session.get(Authorization, row.state_hash) is None:
+            raise changed_meanwhile("The connection was given other auth meanwhile: begin again.")
+
+
+def changed_meanwhile(detail: str) -> AppError:
+    return AppError(409, "changed_meanwhile", detail)
 
 
 def declined(callback: Callback) -> AppError:

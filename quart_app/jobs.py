@@ -29,8 +29,8 @@ log = structlog.get_logger()
 @asynccontextmanager
 async def running(services: Services) -> AsyncIterator[None]:
     """Settles what a stop left open, then runs the loops until the block ends."""
-    await settle(services)
-    await settle_tokens(services)
+    await at_start(services, settle)
+    await at_start(services, settle_tokens)
     async with asyncio.TaskGroup() as group:
         loops = [
             group.create_task(every(WATCH_SECONDS, services.watch), name="watch"),
@@ -48,6 +48,14 @@ async def running(services: Services) -> AsyncIterator[None]:
         finally:
             for loop in loops:
                 loop.cancel()
+
+
+async def at_start(services: Services, work: Callable[[Services], Awaitable[None]]) -> None:
+    """The first tick of a loop. Where nothing can be written, on a full disk say, the server starts all the same."""
+    try:
+        await work(services)
+    except (SQLAlchemyError, OSError) as error:
+        log.warning("tick_failed", kind=type(error).__name__)
 
 
 async def every(seconds: float, tick: Callable[[], Awaitable[None]]) -> None:
@@ -90,12 +98,9 @@ async def settle(services: Services) -> None:
 
 
 async def settle_tokens(services: Services) -> None:
-    """At the start; where that fails it is tried again each second, and calls that need a token wait for it."""
-    try:
-        services.rescue.prepare()
-        await settling.settle(services)
-    except (SQLAlchemyError, OSError) as error:
-        log.warning("tick_failed", kind=type(error).__name__)
+    """What stopped processes left of exchanges; the slots are made here, while there is room for them."""
+    services.rescue.prepare()
+    await settling.settle(services)
 
 
 async def prune(services: Services) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
-from hypercorn.utils import LifespanFailureError
+from hypercorn.utils import LifespanFailureError, UnexpectedMessageError
 from quart import Quart
 
 from quart_app import create_app
@@ -18,6 +18,8 @@ from quart_app.settings import Settings
 from quart_app.vitals.logs import server_logger
 
 LOOPBACK = ("127.", "localhost:", "[::1]:")
+CUT = (asyncio.CancelledError, UnexpectedMessageError)
+"""What is left of a request whose connection is cut at the stop: it is cancelled, or answers when nobody is there."""
 
 
 async def serve_app(settings: Settings) -> None:
@@ -68,8 +70,8 @@ def listening(made: Config) -> Config:
 
 
 def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What no task took care of; not a connection that is cut at the stop, which Python 3.11 reports as well."""
-    if not isinstance(context.get("exception"), asyncio.CancelledError):
+    """What no task took care of; not what a connection leaves that is cut at the stop."""
+    if not isinstance(context.get("exception"), CUT):
         loop.default_exception_handler(context)
 
 

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from sqlalchemy import delete, select
 
-from quart_app import authorizations, calls, connections
+from quart_app import authorizations, calls, connections, jobs
 from quart_app.authorizations import LIFE_SECONDS, TOLD_SECONDS, Begun
 from quart_app.errors import AppError, NotFound
 from quart_app.forms.calls import CallForm
@@ -25,6 +25,7 @@ from tests.upstream import Upstream
 
 SQLITE = pytest.mark.parametrize("database_url", [""])
 """Where nothing depends on the kind of database."""
+OPENID = {"scope": "openid items:read"}
 
 
 @pytest.fixture
@@ -286,6 +287,26 @@ async def test_new_auth_makes_sign_ins_that_are_under_way_void(items: Services, 
     await finish(items, await begin(items))
 
 
+@SQLITE
+async def test_a_code_does_not_go_to_the_provider_of_auth_that_was_changed_at_that_moment(
+    services: Services, sandbox: Sandbox, upstream: Upstream
+) -> None:
+    await connected(services, code_grant(sandbox, **OPENID))
+    begun = await begin(services)
+    callback = await answer_to(begun)
+    sandbox.server.tricks.add(at="jwks", delay_seconds=0.5)
+    finishing = asyncio.create_task(finish(services, begun, callback))
+    async with asyncio.timeout(5):
+        while not [row for row in await rows(services, Authorization) if row.used_at]:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+    other = {"token_url": f"{upstream.url}/token", "authorize_url": f"{upstream.url}/authorize", "issuer": None}
+    await connections.update(services, "items", {"auth": code_grant(sandbox, **other)["auth"]})
+    with pytest.raises(AppError) as caught:
+        await finishing
+    assert (caught.value.status, caught.value.code) == (409, "changed_meanwhile")
+    assert (sandbox.token_requests, upstream.seen) == (0, [])
+
+
 async def test_a_change_of_something_else_does_not(items: Services) -> None:
     begun = await begin(items)
     await connections.update(items, "items", {"title": "Items"})
@@ -399,9 +420,6 @@ async def test_a_sign_in_that_fails_leaves_a_connection_that_works_as_it_is(item
     assert sent.call["status"] == 200
 
 
-OPENID = {"scope": "openid items:read"}
-
-
 @SQLITE
 async def test_the_id_token_of_openid_connect_is_checked_and_nothing_more(services: Services, sandbox: Sandbox) -> None:
     await connected(services, code_grant(sandbox, **OPENID))
@@ -474,7 +492,7 @@ async def test_what_ended_long_ago_is_taken_away_and_the_rest_stays(items: Servi
     callback = await answer_to(old)
     assert (await refused(items, callback, old.browser)).code == "expired_state"
     items.clock = lambda: old.expires_at + TOLD_SECONDS + 1
-    assert await authorizations.prune(items) == 1
+    await jobs.prune(items)
     assert (await refused(items, callback, old.browser)).code == "unknown_state"
     (left,) = await rows(items, Authorization)
     assert left.expires_at == fresh.expires_at

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from quart_app import calls, connections, jobs
 from quart_app.forms.calls import CallForm
@@ -64,7 +64,7 @@ async def test_the_loops_end_at_once_with_the_block_and_leave_no_task(services: 
     began = time.monotonic()
     async with jobs.running(services):
         names = {task.get_name() for task in asyncio.all_tasks() - before}
-        assert names == {"watch", "others", "settle", "log", "indexer", "webhooks", "prune"}
+        assert names == {"watch", "others", "settle", "tokens", "ahead", "log", "indexer", "webhooks", "prune"}
     assert time.monotonic() - began < 0.5
     assert asyncio.all_tasks() == before
 
@@ -89,6 +89,26 @@ async def test_the_start_settles_what_a_stop_left_open_before_anything_else(sett
         row = await session.get_one(Call, record.call["id"])
         assert (row.state, row.reason) == ("interrupted", None)
         assert row.detail == "The app stopped; whether it was sent is unknown."
+
+
+@pytest.mark.parametrize("database_url", [""])
+async def test_a_start_where_nothing_can_be_written_leaves_it_to_the_loops(settings: Settings) -> None:
+    async with open_services(settings) as before:
+        await connections.create(before, form("http://127.0.0.1:9"))
+        record = sending(await connections.load(before, "orders"))
+        await before.recorder.write(record)
+        async with before.db.begin() as session:
+            await session.execute(
+                text("CREATE TRIGGER no BEFORE UPDATE ON calls BEGIN SELECT raise(ABORT, 'full'); END")
+            )
+    (settings.data / "rescue").write_text("in the way")
+    async with open_services(settings) as services:
+        async with jobs.running(services), services.db.session() as session:
+            assert (await session.get_one(Call, record.call["id"])).state == "sending"
+        async with services.db.begin() as session:
+            await session.execute(text("DROP TRIGGER no"))
+        async with jobs.running(services), services.db.session() as session:
+            assert (await session.get_one(Call, record.call["id"])).state == "interrupted"
 
 
 def sending(target: Target) -> Record:

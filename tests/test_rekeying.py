@@ -36,6 +36,7 @@ from tests.upstream import Upstream
 
 SCHEMA = Path(__file__).parents[1] / "schema.sql"
 SQLITE = pytest.mark.parametrize("database_url", [""])
+ID = "[0-9a-f]" * 8
 KINDS = ("sealed_access_token", "sealed_refresh_token", "sealed_spare_refresh_token")
 
 
@@ -440,7 +441,7 @@ async def test_killed_at_every_tenth_row_it_loses_nothing_and_comes_to_its_end(
     async with open_services(settings) as services:
         assert await values_by_key(services) == {services.vault.key_id: len(before)}
         assert services.vault.key_id != old
-        assert [path.name for path in sorted(settings.data.glob("switchboard.key.????????"))] == [
+        assert [path.name for path in sorted(settings.data.glob(f"switchboard.key.{ID}"))] == [
             f"switchboard.key.{old.hex()}"
         ], "one new key in all"
 

@@ -120,3 +120,14 @@ def test_the_keys_that_slots_need_are_known_while_their_process_runs(slots: Resc
     slots.put(ID, b"\x01abcdrest")
     slots.put(OTHER, b"\x01wxyzrest")
     assert rescue.key_ids(slots.path.parent) == {b"abcd", b"wxyz"}
+
+
+def test_the_token_of_an_exchange_is_found_while_its_process_runs_and_afterwards(slots: Rescue) -> None:
+    slots.put(OTHER, b"theirs")
+    slot = slots.put(ID, b"sealed")
+    folder = slots.path.parent
+    assert rescue.find(folder, ID) == b"sealed"
+    slots.clear(slot)
+    assert rescue.find(folder, ID) is None
+    let_go(slots)
+    assert rescue.find(folder, OTHER) == b"theirs"

@@ -16,9 +16,14 @@ from typing import Any
 import pytest
 from aiohttp import web
 from hypercorn.config import Config
+from hypercorn.protocol.http_stream import ASGIHTTPState
+from hypercorn.utils import UnexpectedMessageError
+from sqlalchemy import text
 
+from quart_app import create_app
 from quart_app.errors import SettingsError
-from quart_app.serving import config, config_path, serve_app
+from quart_app.services import open_services
+from quart_app.serving import config, config_path, report, serve_app
 from quart_app.settings import load_settings
 from tests.served import SWITCHBOARD, Served, clean_environment, free_port
 from tests.upstream import Upstream
@@ -112,6 +117,17 @@ def test_sigint_stops_it_as_well(served: Served) -> None:
     assert "Traceback" not in served.log.read_text()
 
 
+CLOSED = UnexpectedMessageError(ASGIHTTPState.CLOSED, "http.response.start")
+
+
+@pytest.mark.parametrize(("error", "told"), [(asyncio.CancelledError(), 0), (CLOSED, 0), (RuntimeError("odd"), 1)])
+async def test_what_a_connection_leaves_that_is_cut_at_the_stop_is_not_reported(
+    error: BaseException, told: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    report(asyncio.get_running_loop(), {"message": "Task exception was never retrieved", "exception": error})
+    assert len(caplog.records) == told
+
+
 # Refusing to start
 
 
@@ -191,6 +207,18 @@ def test_the_folder_and_all_in_it_are_for_their_owner_only(tmp_path: Path) -> No
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
+
+
+async def test_it_starts_without_a_link_where_nothing_can_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = load_settings({"data": str(tmp_path / "data")}, {})
+    async with open_services(settings) as before, before.db.begin() as session:
+        trigger = "CREATE TRIGGER no BEFORE INSERT ON sign_in_links BEGIN SELECT raise(ABORT, 'full'); END"
+        await session.execute(text(trigger))
+    async with create_app(settings).test_app() as started:
+        assert (await started.test_client().get("/healthz")).status_code == 200
+    assert "nothing can be written now" in capsys.readouterr().err
 
 
 # By Hypercorn itself

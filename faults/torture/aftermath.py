@@ -3,11 +3,11 @@
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import func, select, text
 
-from faults.torture.victims import Victim
 from quart_app.ledger import OPEN
 from quart_app.models import Connection, Token, TokenExchange
 from quart_app.sandbox import DEMO, AuthorizationServer
@@ -19,15 +19,25 @@ LENGTH = 43
 """Of the sandbox's tokens: 256 bits in base64url."""
 
 ASIDE = "%kept aside%"
+GIVEN = (DEMO.client_secret, DEMO.refresh_token)
 
 
-async def looked_over(data: Path, victims: Sequence[Victim], *, database_url: str = "") -> list[str]:
+@dataclass(frozen=True)
+class Kept:
+    """A connection, and what it must have: the provider's generation and refresh token, where these are known."""
+
+    name: str
+    generation: int | None = None
+    refresh_token: str | None = field(default=None, repr=False)
+
+
+async def looked_over(data: Path, kept: Sequence[Kept], *, database_url: str = "") -> list[str]:
     """What does not hold in a folder and its database that no server has open."""
     found = []
     async with opened(data, database_url) as services:
         found += await open_exchanges(services)
-        for victim in victims:
-            found += await wrong_with(services, victim)
+        for one in kept:
+            found += await wrong_with(services, one)
         found += await broken_pages(services)
     if left := [path.name for path in (data / "rescue").glob("*")]:
         found.append(f"rescue slots are left: {left}")
@@ -50,12 +60,10 @@ async def open_exchanges(services: Services) -> list[str]:
     ]
 
 
-async def wrong_with(services: Services, victim: Victim) -> list[str]:
-    """A generation for each exchange that stored one; and the refresh token of a living family, to the letter."""
+async def wrong_with(services: Services, kept: Kept) -> list[str]:
+    """A generation for each exchange that stored one; and what the provider has, to the letter."""
     async with services.db.session() as session:
-        token = (
-            await session.execute(select(Token).join(Connection).where(Connection.name == victim.name))
-        ).scalar_one()
+        token = (await session.scalars(select(Token).join(Connection).where(Connection.name == kept.name))).one()
         stored = select(func.count()).where(
             TokenExchange.connection_id == token.connection_id,
             TokenExchange.state == "stored",
@@ -64,16 +72,17 @@ async def wrong_with(services: Services, victim: Victim) -> list[str]:
         count = await session.scalar(stored)
     found = []
     if count != token.generation:
-        found.append(f"{victim.name}: generation {token.generation} after {count} stored exchanges")
-    if victim.family.revoked is None:
-        if token.generation != victim.family.generation:
-            found.append(f"{victim.name}: generation {token.generation}, the provider's is {victim.family.generation}")
-        sealed = token.sealed_refresh_token
-        assert sealed is not None
-        place = {"table": "tokens", "column": "sealed_refresh_token", "row": token.connection_id}
-        if services.vault.unseal(sealed, **place) != victim.family.refresh_token:
-            found.append(f"{victim.name}: the refresh token that is stored is not the provider's")
+        found.append(f"{kept.name}: generation {token.generation} after {count} stored exchanges")
+    if kept.generation not in (None, token.generation):
+        found.append(f"{kept.name}: generation {token.generation}, the provider's is {kept.generation}")
+    if kept.refresh_token not in (None, unsealed(services, token)):
+        found.append(f"{kept.name}: the refresh token that is stored is not the provider's")
     return found
+
+
+def unsealed(services: Services, token: Token) -> str | None:
+    sealed, place = token.sealed_refresh_token, {"table": "tokens", "column": "sealed_refresh_token"}
+    return None if sealed is None else services.vault.unseal(sealed, row=token.connection_id, **place)
 
 
 async def broken_pages(services: Services) -> list[str]:
@@ -85,19 +94,15 @@ async def broken_pages(services: Services) -> list[str]:
 
 
 def in_clear(server: AuthorizationServer, files: Iterable[Path]) -> list[str]:
-    """Secrets of the sandbox, the client's or any token that it ever issued, as they are in a file."""
+    """Files with a secret of the sandbox's in them: the client's, or any token that it ever issued."""
     tokens = {token.encode() for token in (*server.store.refresh_tokens, *server.store.access_tokens)}
-    found = []
-    for path in files:
-        content = path.read_bytes()
-        windows = (
-            piece[start : start + LENGTH]
-            for piece in TOKEN.findall(content)
-            for start in range(len(piece) - LENGTH + 1)
-        )
-        if DEMO.client_secret.encode() in content or any(window in tokens for window in windows):
-            found.append(f"a secret is in clear in {path.name}")
-    return found
+    return [f"a secret is in clear in {path.name}" for path in files if holds(path.read_bytes(), tokens)]
+
+
+def holds(content: bytes, tokens: set[bytes]) -> bool:
+    runs = TOKEN.findall(content)
+    windows = (run[start : start + LENGTH] for run in runs for start in range(len(run) - LENGTH + 1))
+    return any(secret.encode() in content for secret in GIVEN) or any(window in tokens for window in windows)
 
 
 def files_of(folder: Path) -> list[Path]:

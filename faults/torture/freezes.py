@@ -92,7 +92,7 @@ async def keep_refreshing(switchboard: Switchboard, victim: Victim) -> None:
 
 
 async def left_by(folder: Path, url: str, victim: Victim, servers: list[Switchboard], sandbox: Sandbox) -> list[str]:
-    found = await aftermath.looked_over(folder / "data", [victim], database_url=url)
+    found = await aftermath.looked_over(folder / "data", [victim.kept], database_url=url)
     found += [said for one in servers for said in one.surprises()]
     files = [*aftermath.files_of(folder / "data"), *(one.log for one in servers)]
     return found + await asyncio.to_thread(aftermath.in_clear, sandbox.server, files)

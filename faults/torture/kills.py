@@ -212,7 +212,7 @@ class Cell:
         """What is left when the server has ended in order."""
         data, everyone = self.switchboard.data, [*self.victims, *self.past]
         found = self.switchboard.looked_over()
-        found += await aftermath.looked_over(data, everyone)
+        found += await aftermath.looked_over(data, [victim.kept for victim in everyone])
         files = [*aftermath.files_of(data), self.switchboard.log]
         found += await asyncio.to_thread(aftermath.in_clear, self.sandbox.server, files)
         for said in found:

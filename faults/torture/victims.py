@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from faults.switchboard import Switchboard
+from faults.torture.aftermath import Kept
 from quart_app.sandbox.grants import Family
 from quart_app.sandbox.protocol import API_SCOPE
 from tests.sandboxed import Sandbox
@@ -36,6 +37,13 @@ class Victim:
     @property
     def requests(self) -> int:
         return self.family.requests.total()
+
+    @property
+    def kept(self) -> Kept:
+        """What the connection must have at the end."""
+        if self.family.revoked is not None:
+            return Kept(self.name)
+        return Kept(self.name, self.family.generation, self.family.refresh_token)
 
 
 async def sign_in(switchboard: Switchboard, sandbox: Sandbox, name: str) -> Victim:

@@ -23,7 +23,7 @@ def connection() -> None:
 @click.argument("name")
 @click.argument("base_url", required=False)
 @click.option("--preset", "preset_id", metavar="ID", help="Begin with a well-known API: see switchboard preset list.")
-@click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="What it leaves open.")
+@click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="A variable of the preset.")
 @click.option("--scheme", help="none, api_key, basic, bearer or oauth2. [default: the preset's, else none]")
 @click.option("--auth", multiple=True, metavar="FIELD=VALUE", help="A field of the scheme; @FILE reads it, - asks.")
 @click.option("--header", multiple=True, metavar="'NAME: VALUE'", help="Sent with every call.")

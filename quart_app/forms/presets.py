@@ -142,13 +142,17 @@ NOT_FOUND = 9
 
 
 def rank(preset: Preset, wanted: str) -> int:
-    """0 where a name begins with the text, 1 where a word of one does, 2 where it is somewhere inside."""
-    names = [name.lower() for name in (preset.title, preset.id, *preset.aliases)]
-    if any(name.startswith(wanted) for name in names):
+    """0: it is its name; 1: its name begins so; 2: an alias does; 3: a word of a name does; 4: a name has it inside."""
+    own, others = (preset.title.lower(), preset.id), [alias.lower() for alias in preset.aliases]
+    if wanted in own:
         return 0
-    if any(word.startswith(wanted) for name in names for word in re.split(r"[\s\-.,/()]+", name)):
+    if any(name.startswith(wanted) for name in own):
         return 1
-    return 2 if any(wanted in name for name in names) else NOT_FOUND
+    if any(name.startswith(wanted) for name in others):
+        return 2
+    if any(word.startswith(wanted) for name in (*own, *others) for word in re.split(r"[\s\-.,/()]+", name)):
+        return 3
+    return 4 if any(wanted in name for name in (*own, *others)) else NOT_FOUND
 
 
 def filled(preset: Preset, values: Mapping[str, str], auth: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,10 @@ from quart_app.outbound.target import Target
 from quart_app.services import Services
 
 TOKEN_SECONDS = 30.0
-LEASE_SECONDS = TOKEN_SECONDS + 15.0
+LATE_SECONDS = 15.0
+"""How long a process may stand still between noting that it sends and sending, so that its lease outlasts the dial."""
+
+LEASE_SECONDS = TOKEN_SECONDS + LATE_SECONDS
 OPEN = ("claimed", "sent")
 
 

@@ -49,7 +49,6 @@ class Entry:
     def answered(self, answer: Answer, content: bytes) -> None:
         """The answer, whole; of one that is no JSON object only its size is kept."""
         call = self.record.call
-        call["status"] = answer.status
         call["response_headers"] = as_json(self.redactor.headers(answer.headers, NAMED))
         call["response_size"], call["response_media_type"] = len(content), content_headers(answer.headers)[0]
         shown = shown_answer(content, self.redactor)

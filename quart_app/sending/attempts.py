@@ -227,14 +227,13 @@ class Attempts:
             return answer
         refused_at = time.perf_counter()
         try:
-            held = await self._within(tokens.refresh_after_401(self.services, self.target, credential))
+            await self._within(tokens.refresh_after_401(self.services, self.target, credential))
         except CallFailed:
             return answer
-        assert held.credential is not None
         self._end_attempt(401, "unauthorized", "new_token", ended=refused_at)
         self.log.waited(time.perf_counter() - refused_at, "token")
-        await self._take_another_place()
-        self.log.credential = held.credential
+        await self._take_another_place()  # which may take longer than the new token lives
+        self.log.credential = await self._within(tokens.ensure_valid(self.services, self.target))
         return await self._attempt(self._outgoing)
 
     async def _attempt(self, outgoing: Outgoing) -> Answer:

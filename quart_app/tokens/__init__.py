@@ -16,11 +16,8 @@ import time
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from quart_app import connections
 from quart_app.errors import CallFailed
 from quart_app.outbound.auth import Credential, OAuth2
-from quart_app.outbound.client import AttemptFailed
-from quart_app.outbound.oauth import GrantFailed
 from quart_app.outbound.target import Target
 from quart_app.services import Services
 from quart_app.tokens.held import Held, known
@@ -43,7 +40,7 @@ async def ensure_valid(services: Services, target: Target) -> Credential:
         return target.credential
     held = services.caches.of(Held).get(target.id) or await known(services, target)
     now = services.used[target.id] = services.clock()
-    if held.credential is None or (held.expires_at is not None and held.expires_at <= now):
+    if not held.is_good(now):
         held = await refresh(services, target, after=held.generation, cause="expired")
     elif held.refresh_at is not None and held.refresh_at <= now and target.state == "ready":
         refreshing(services, target, held.generation, "ahead")
@@ -62,7 +59,7 @@ async def refresh(
     if target.state in ("needs_sign_in", "config_error") and not forced:
         raise CallFailed("token_unavailable", target.state_reason or "The connection needs attention.")
     held = await known(services, target)
-    if after is not None and held.generation > after and held.credential is not None:
+    if after is not None and held.generation > after and held.is_good(services.clock()):
         return held
     if forced and (task := services.refreshes.get(target.id)) is not None and task.done():
         del services.refreshes[target.id]
@@ -108,10 +105,8 @@ async def refresh_once(services: Services, target: Target, generation: int, caus
     pause = 0.0
     try:
         held = await renew(services, target, generation, cause)
-    except (DialFailed, GrantFailed, AttemptFailed, CallFailed, SQLAlchemyError, OSError) as error:
+    except (DialFailed, CallFailed, SQLAlchemyError, OSError) as error:
         pause = getattr(error, "pause_seconds", COOL_DOWN_SECONDS)
-        if isinstance(error, GrantFailed) and error.state:  # where the endpoints are could not be found out
-            await connections.set_state(services, target, error.state, error.detail)
         detail = UNSTORED if isinstance(error, SQLAlchemyError | OSError) else getattr(error, "detail", str(error))
         raise CallFailed("token_unavailable", detail) from None
     finally:

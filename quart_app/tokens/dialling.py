@@ -1,5 +1,6 @@
 """One request to a token endpoint, on record: no redirect, no repetition, in the time that such an endpoint gets."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC
@@ -34,17 +35,26 @@ async def dial(
 
     Raises DialFailed, ClaimLost.
     """
-    noted = await ledger.sent(services, target, exchange)
-    if noted is None:
-        raise ClaimLost
-    services.reached("after_send")
+    noted = await note_sent(services, target, exchange)
     asked_at = services.clock()
     head: list[Answer] = []
     try:
         issued = await ask(services, target, exchange.id, request, check, head)
     except (AttemptFailed, GrantFailed) as error:
-        raise DialFailed(error, head[0].status if head else None) from None
+        raise DialFailed(error, *((head[0].status, skew(services, head[0])) if head else ())) from None
     return Arrival(target.id, noted, issued, asked_at, skew_seconds=skew(services, head[0]))
+
+
+async def note_sent(services: Services, target: Target, exchange: Exchange) -> Exchange:
+    """Raises ClaimLost. A process that stood still after its note asks anew whether it still may."""
+    while True:
+        began = time.monotonic()
+        noted = await ledger.sent(services, target, exchange)
+        if noted is None:
+            raise ClaimLost
+        services.reached("after_send")
+        if time.monotonic() - began < ledger.LATE_SECONDS:
+            return noted
 
 
 async def ask(
@@ -70,6 +80,7 @@ async def ask(
             total_seconds=ledger.TOKEN_SECONDS,
         )
         head.append(answer)
+        entry.record.call["status"] = answer.status
         try:
             content = await whole(answer)
         finally:

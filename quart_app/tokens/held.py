@@ -31,6 +31,10 @@ class Held:
     def __repr__(self) -> str:
         return f"Held(generation={self.generation})"
 
+    def is_good(self, now: float) -> bool:
+        """Whether there is an access token that has not expired, as far as is known."""
+        return self.credential is not None and (self.expires_at is None or self.expires_at > now)
+
 
 async def known(services: Services, target: Target) -> Held:
     """The tokens from memory, else from the database, in one read for all who ask at once."""

@@ -17,8 +17,8 @@ from quart_app.forms.webhooks import Event
 from quart_app.ledger import ClaimLost, Exchange, Standing
 from quart_app.models import Connection, Token, TokenExchange
 from quart_app.outbound.auth import OAuth2
+from quart_app.outbound.client import AttemptFailed
 from quart_app.outbound.oauth import GrantFailed
-from quart_app.outbound.oauth.endpoints import Endpoints
 from quart_app.outbound.oauth.requests import renewal
 from quart_app.outbound.target import Target
 from quart_app.process import is_gone
@@ -26,7 +26,7 @@ from quart_app.services import Services
 from quart_app.tokens.dialling import dial
 from quart_app.tokens.discovery import endpoints as endpoints_of
 from quart_app.tokens.held import Held, load
-from quart_app.tokens.storing import Arrival, store
+from quart_app.tokens.storing import Arrival, store, store_rescued
 from quart_app.tokens.verdicts import DialFailed, Step, judge, pause_after
 
 POLL_SECONDS = 0.05
@@ -46,7 +46,6 @@ async def renew(services: Services, target: Target, generation: int, cause: str)
     Raises DialFailed, GrantFailed, CallFailed, and what the database raises.
     """
     assert isinstance(target.auth, OAuth2)
-    endpoints = await endpoints_of(services, target)
     spends = target.auth.spends_refresh_tokens
     if spends:
         services.rescue.prepare()
@@ -57,7 +56,7 @@ async def renew(services: Services, target: Target, generation: int, cause: str)
         exchange, standing = found
         services.reached("after_claim")
         with suppress(ClaimLost):  # this process stood still for so long that another one took over: what did it get?
-            return await carry_out(services, target, exchange, endpoints, spends=spends, fresh=standing.failures == 0)
+            return await carry_out(services, target, exchange, spends=spends, fresh=standing.failures == 0)
 
 
 async def claim_or_wait(
@@ -73,7 +72,8 @@ async def claim_or_wait(
             raise CallFailed("token_unavailable", UNSTORED if found else "The connection was deleted meanwhile.")
         if found.generation != generation:
             held = await load(services, target)
-            if held.credential is not None and held.generation != generation:
+            serves = held.credential is not None if cause == "settled" else held.is_good(services.clock())
+            if serves and held.generation != generation:
                 return held
             generation = held.generation
             continue
@@ -84,6 +84,8 @@ async def claim_or_wait(
         is_over = lapsed is not None and time.monotonic() - lapsed[1] >= TAKEOVER_SECONDS
         is_left = found.owner != "" and is_gone(found.owner, alone=services.db.is_sqlite)
         if found.claim is None or is_over or is_left:
+            if found.claim and await store_rescued(services, found.claim):
+                continue
             exchange = await ledger.claim(services, target, found, grant_type=target.auth.grant, cause=cause)
             if exchange is not None:
                 return exchange, found
@@ -93,16 +95,14 @@ async def claim_or_wait(
     raise CallFailed("token_unavailable", "Another process has been refreshing this token for too long.")
 
 
-async def carry_out(
-    services: Services, target: Target, exchange: Exchange, endpoints: Endpoints, *, spends: bool, fresh: bool
-) -> Held:
+async def carry_out(services: Services, target: Target, exchange: Exchange, *, spends: bool, fresh: bool) -> Held:
     """Dials under the claim, again where the answer was lost, and stores what comes."""
     tries, spare = 0, False
     while True:
         held = await load(services, target)
         try:
             try:
-                arrival = await dial_with(services, target, exchange, endpoints, held, spare=spare)
+                arrival = await dial_with(services, target, exchange, held, spare=spare)
             except DialFailed as failed:
                 has_spare = held.spare_refresh_token is not None and not spare
                 step = judge(failed, spends=spends, tries=tries, fresh=fresh, has_spare=has_spare)
@@ -119,15 +119,14 @@ async def carry_out(
         return await store(services, target, arrival)
 
 
-async def dial_with(
-    services: Services, target: Target, exchange: Exchange, endpoints: Endpoints, held: Held, *, spare: bool
-) -> Arrival:
-    """Asks for what the grant gives. Raises DialFailed, also where there is nothing to ask with."""
+async def dial_with(services: Services, target: Target, exchange: Exchange, held: Held, *, spare: bool) -> Arrival:
+    """Asks for what the grant gives. Raises DialFailed, also where there is nothing to ask with, or nobody known."""
     assert isinstance(target.auth, OAuth2)
     token = held.spare_refresh_token if spare else held.refresh_token
     try:
+        endpoints = await endpoints_of(services, target)
         request = renewal(target.auth, endpoints, token, now=services.clock())
-    except GrantFailed as error:
+    except (GrantFailed, AttemptFailed) as error:
         raise DialFailed(error) from None
     return await dial(services, target, exchange, request)
 
@@ -174,7 +173,8 @@ async def tell(
 
 def said(failed: DialFailed, step: Step) -> dict[str, Any]:
     """A failed exchange in the ledger's columns."""
-    return {"state": step.state, "failure": failed.failure, "reason": failed.reason, "detail": failed.detail}
+    words = {"state": step.state, "failure": failed.failure, "reason": failed.reason, "detail": failed.detail}
+    return words | {"skew_seconds": failed.skew_seconds}
 
 
 async def give_back(services: Services, target: Target, exchange: Exchange) -> None:

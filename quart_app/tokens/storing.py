@@ -12,8 +12,8 @@ import msgspec
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app import connections, ledger, webhooks
-from quart_app.errors import CallFailed
+from quart_app import connections, ledger, rescue, webhooks
+from quart_app.errors import CallFailed, DataError
 from quart_app.ledger import Exchange
 from quart_app.models import Connection, Token, TokenExchange
 from quart_app.outbound.auth import OAuth2
@@ -86,6 +86,23 @@ def rescued(services: Services, exchange: str, content: bytes) -> Arrival:
     return msgspec.json.decode(text.encode(), type=Arrival)
 
 
+async def store_rescued(services: Services, exchange: str) -> bool:
+    """Stores the token that another process has in a slot for its exchange; whether there is one.
+
+    It may still live, and only stand still: what it stores when it wakes up is then there already.
+    """
+    content = rescue.find(services.rescue.path.parent, exchange)
+    if content is None:
+        return False
+    try:
+        arrival = rescued(services, exchange, content)
+    except DataError:
+        return False
+    where = await commit(services, arrival)
+    log.warning("token_rescued", exchange=exchange, place=where)
+    return True
+
+
 async def commit(services: Services, arrival: Arrival) -> Place:
     """Puts a token where it belongs, in one transaction with the ledger and the connection's state."""
     exchange, id_ = arrival.exchange, arrival.connection_id
@@ -149,20 +166,21 @@ async def install(
     token.refresh_expires_at = arrival.asked_at + renewal_life if has_renewal and renewal_life else None
     token.refreshed_at, token.sent_at = services.clock(), exchange.sent_at
     token.claim = token.lease_until = token.retry_at = None
-    was_well, token.failures = token.failures == 0 and connection.state in ("ready", "paused"), 0
+    failed, token.failures = token.failures > 0, 0
     if exchange.cause == "sign_in":
         token.signed_in_at, token.signed_in_by = exchange.sent_at, arrival.actor
         await connections.supersede(session, services, token.connection_id, but=exchange.id)
-    await recover(session, services, connection, token.generation, was_well=was_well)
+    await recover(session, services, connection, token.generation, failed=failed)
 
 
 async def recover(
-    session: AsyncSession, services: Services, connection: Connection, generation: int, *, was_well: bool
+    session: AsyncSession, services: Services, connection: Connection, generation: int, *, failed: bool
 ) -> None:
-    """The connection is ready again, unless a person paused it; whoever listens is told if it was not well."""
-    if connection.state in ("needs_sign_in", "config_error"):
+    """The connection is ready again, unless a person paused it; whoever was told that it was not well is told so."""
+    waited = connection.state in ("needs_sign_in", "config_error")
+    if waited:
         connection.state, connection.state_reason = "ready", None
-    if not was_well and generation > 1:
+    if failed or (waited and generation > 1):  # one that was never signed in before was not told of
         said = {"state": connection.state, "generation": generation}
         await webhooks.enqueue(session, services, "recovered", connection.name, said)
 

@@ -22,15 +22,18 @@ Place = Literal["next", "newer", "older", "stored", "superseded", "gone"]
 class DialFailed(Exception):
     """No token came. `status` is that of an answer that was none, None where no whole answer came.
 
-    `pause_seconds` is how long nobody dials again.
+    `pause_seconds` is how long nobody dials again, `skew_seconds` how far our clock is ahead, where an answer told.
     """
 
-    def __init__(self, error: AttemptFailed | GrantFailed, status: int | None = None) -> None:
+    def __init__(
+        self, error: AttemptFailed | GrantFailed, status: int | None = None, skew_seconds: float | None = None
+    ) -> None:
         super().__init__(error.detail)
         self.error = error
         self.status = status
         self.detail = error.detail
         self.pause_seconds = 0.0
+        self.skew_seconds = skew_seconds
 
     @property
     def is_doubtful(self) -> bool:

@@ -29,5 +29,4 @@ def type_of(event: str) -> str:
 
 def page_of(settings: Settings, connection: str) -> str:
     """Where a person sees the connection."""
-    base = settings.public_url.rstrip("/") or f"http://{settings.bind}"
-    return f"{base}/connections/{connection}"
+    return f"{settings.own_url}/connections/{connection}"

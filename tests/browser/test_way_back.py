@@ -141,7 +141,7 @@ def test_a_sign_in_that_is_declined_changes_nothing_and_leads_back(page: Any, pr
     sign_in(page, "Do not allow")
     page.get_by_text("The sign-in was declined, and nothing was changed.").wait_for()
     photographed(page, "way-back-declined")
-    page.get_by_role("link", name="Go to hedge").click()
+    page.get_by_role("link", name="Go to the connection").click()
     page.locator("#connection-state", has_text="Needs sign-in").wait_for()
     assert ledger(page) == []
 

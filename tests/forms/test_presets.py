@@ -177,6 +177,9 @@ def test_what_begins_with_the_text_comes_before_what_has_it_inside() -> None:
     found = titles("GIT")
     assert found[0].startswith("GitHub")
     assert found.index("GitLab") < found.index("DigitalOcean")
+    assert titles("x")[:2] == ["X", "X (as the application itself)"]
+    assert titles("twilio") == ["Twilio", "SendGrid"]
+    assert titles("goog").index("Google Sheets") < titles("goog").index("Gmail")
     assert titles("slack") == titles("  SLACK ") == ["Slack", "Slack (bot or user token)"]
 
 

@@ -1,6 +1,7 @@
 """The sandbox as a whole: its front page, its errors, its state."""
 
 import json
+from email.utils import parsedate_to_datetime
 
 import pytest
 from quart import Quart
@@ -8,7 +9,7 @@ from quart.testing import QuartClient
 
 from quart_app.sandbox import create_sandbox
 
-from .conftest import KEY
+from .conftest import KEY, Clock
 
 
 async def test_the_front_page_lists_every_route_as_json_or_html(client: QuartClient) -> None:
@@ -44,3 +45,9 @@ async def test_two_sandboxes_share_nothing(app: Quart) -> None:
 async def test_a_path_that_is_nearly_right_is_404_and_not_a_redirect(client: QuartClient) -> None:
     for path in ("/v1//items", "/v1/items/", "/v1/items//1"):
         assert (await client.get(path, headers=KEY)).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/items", "/nowhere"])
+async def test_every_answer_says_what_the_sandboxs_clock_says(client: QuartClient, clock: Clock, path: str) -> None:
+    date = (await client.get(path, headers=KEY)).headers["Date"]
+    assert parsedate_to_datetime(date).timestamp() == clock.now

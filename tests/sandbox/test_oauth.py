@@ -1,6 +1,7 @@
 """The OAuth server's state, without a server."""
 
 import base64
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -183,12 +184,17 @@ def test_a_signed_assertion_is_a_grant_for_its_subject(signing: AuthorizationSer
         assert caught.value.code == "invalid_grant"
 
 
-def test_a_client_may_be_held_to_one_method(clock: Clock) -> None:
-    client = Client(client_id=DEMO.client_id, client_secret="s", public_key=PUBLIC, auth_methods=("private_key_jwt",))
+@pytest.mark.parametrize("method", ["client_secret_basic", "private_key_jwt"])
+def test_a_client_may_be_held_to_one_method(clock: Clock, method: str) -> None:
+    client = Client(client_id=DEMO.client_id, client_secret="s", public_key=PUBLIC, auth_methods=(method,))
     server = AuthorizationServer([client], Rules(), clock=clock)
-    with pytest.raises(OAuthError, match="client_secret_basic") as caught:
-        server.token([("grant_type", "client_credentials")], basic(DEMO.client_id, "s"), issuer=ISSUER)
-    assert caught.value.code == "invalid_client"
+    grant = [("grant_type", "client_credentials")]
+    by_key = [("client_assertion_type", BEARER_TYPE), ("client_assertion", signed(claims(clock.now)))]
+    taken = []
+    for form, authorization in ((grant, basic(DEMO.client_id, "s")), (grant + by_key, None)):
+        with suppress(OAuthError):
+            taken.append(server.token(form, authorization, issuer=ISSUER))
+    assert (len(taken), server.token_errors) == (1, {"invalid_client": 1})
 
 
 def test_a_trick_is_for_the_client_and_grant_that_a_request_claims(signing: AuthorizationServer, clock: Clock) -> None:

@@ -1,16 +1,19 @@
 """One request to a token endpoint: its own times, no redirect, its answer whole, its clock compared."""
 
+import sqlite3
+import time
 from collections.abc import AsyncIterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 
-from quart_app import tokens
+from quart_app import ledger, tokens
 from quart_app.errors import CallFailed
 from quart_app.models import TokenExchange
 from quart_app.services import Services
 from tests.sandboxed import Sandbox, connected, serving_sandbox
-from tests.tokens.kept import entries, generations, on_record, outcome, send
+from tests.tokens.kept import entries, generations, on_record, outcome, send, told
 
 pytestmark = pytest.mark.parametrize("database_url", [""])
 
@@ -102,3 +105,45 @@ async def test_an_answer_without_a_token_to_use_is_refused_and_nothing_of_it_is_
     assert sandbox.token_requests <= 3
     for call in await on_record(services):
         assert call.status == 200
+
+
+async def test_who_stood_still_after_its_note_asks_anew_before_it_sends(
+    services: Services, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a process that was stopped after the note until its lease was over: the old token may be spent by then."""
+    monkeypatch.setattr(ledger, "LATE_SECONDS", 0.05)
+    await connected(services, sandbox.form("refresh_token"))
+    path = services.db.path
+    assert path is not None
+
+    def reached(label: str) -> None:
+        if label == "after_send" and not over:
+            over.append(label)
+            with closing(sqlite3.connect(path)) as other:
+                other.execute("UPDATE tokens SET lease_until = 1.0")
+                other.commit()
+            time.sleep(0.1)
+
+    over: list[str] = []
+    services.reached = reached
+    assert generations(await send(services)) == [1]
+    assert sandbox.token_requests == 1
+    assert await told(services) == [("expired", "in_doubt", "abandoned"), ("expired", "stored", None)]
+
+
+async def test_who_stood_still_and_has_its_lease_yet_sends(
+    services: Services, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "LATE_SECONDS", 0.05)
+    await connected(services, sandbox.form("refresh_token"))
+    notes: list[str] = []
+
+    def reached(label: str) -> None:
+        if label == "after_send":
+            notes.append(label)
+            time.sleep(0.1 if len(notes) == 1 else 0.0)
+
+    services.reached = reached
+    assert generations(await send(services)) == [1]
+    assert (len(notes), sandbox.token_requests) == (2, 1)
+    assert await told(services) == [("expired", "stored", None)]

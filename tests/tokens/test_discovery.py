@@ -116,13 +116,25 @@ async def test_all_who_ask_at_once_share_one_request(services: Services, provide
     assert provider.paths == [OPENID]
 
 
-@pytest.mark.parametrize("other", [404, 400, 302, b"<html>not found</html>", b"[]", b"x" * 300_000, b"\xff"])
+@pytest.mark.parametrize("other", [404, 400, 302, b"<html>not found</html>", b"[]", b"\xff"])
 async def test_metadata_is_found_at_the_other_place_too(services: Services, provider: Provider, other: Any) -> None:
     provider.documents = {OPENID: other, RFC_8414: provider.metadata()}
     provider.headers = {"Location": f"{provider.upstream.url}/elsewhere"}
     target = await connected(services, {"issuer": provider.issuer})
     assert (await discovery.endpoints(services, target)).token_url == f"{provider.issuer}/token"
     assert provider.paths == [OPENID, RFC_8414]
+
+
+@pytest.mark.parametrize(
+    ("padding", "is_read"), [(discovery.DOCUMENT_BYTES - 1000, True), (discovery.DOCUMENT_BYTES, False)]
+)
+async def test_a_document_that_is_too_long_is_none(
+    services: Services, provider: Provider, padding: int, *, is_read: bool
+) -> None:
+    provider.documents = {OPENID: provider.metadata(padding="x" * padding), RFC_8414: provider.metadata()}
+    target = await connected(services, {"issuer": provider.issuer})
+    await discovery.endpoints(services, target)
+    assert provider.paths == ([OPENID] if is_read else [OPENID, RFC_8414])
 
 
 async def test_what_a_person_filled_in_goes_before_what_was_discovered(services: Services, provider: Provider) -> None:

@@ -140,6 +140,19 @@ async def test_a_401_refreshes_once_and_the_call_is_repeated_once(services: Serv
     }
 
 
+async def test_a_new_token_that_expires_while_its_call_waits_for_a_place_is_not_sent(services: Services) -> None:
+    """The call that got 401 gives its place to one that waits, and gets it back when its new token is over."""
+    async with serving_sandbox(access_seconds=1) as sandbox:
+        await connected(services, sandbox.form("refresh_token", policy={"allow_private": True, "concurrency": 1}))
+        await send(services)
+        sandbox.server.access_tokens.clear()
+        first = asyncio.create_task(send(services))
+        await eventually(lambda: sandbox.server.store.refused)
+        second = asyncio.create_task(send(services, "/slow", query={"seconds": "1.5"}))
+        assert statuses([await first, await second]) == [200, 200]
+        assert generations(await first) == [1, 3]
+
+
 async def test_fifty_calls_that_get_401_at_once_share_one_refresh(services: Services, sandbox: Sandbox) -> None:
     await connected(services, sandbox.form("refresh_token"))
     await send(services)

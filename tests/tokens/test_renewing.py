@@ -21,9 +21,11 @@ from quart_app.tokens.held import sealed
 from tests.sandboxed import Sandbox, connected, serving_sandbox
 from tests.tokens.kept import (
     NOBODY,
+    Killed,
     entries,
     eventually,
     generations,
+    kill_at,
     later,
     outcome,
     row,
@@ -140,6 +142,40 @@ async def test_a_claim_of_a_process_that_lives_is_waited_for_and_watched_after_i
     began = time.monotonic()
     assert generations(await send(services)) == [1]
     assert time.monotonic() - began >= renewing.TAKEOVER_SECONDS
+
+
+@pytest.mark.parametrize("alive", [False, True])
+async def test_who_takes_a_claim_over_takes_the_token_out_of_its_slot_and_asks_nobody(
+    settings: Settings, strict: Sandbox, alive: bool
+) -> None:
+    """Its owner is gone, or stands still past its lease, between its slot and the database."""
+    async with open_services(settings, serves=True) as ours, open_services(settings) as theirs:
+        await connected(ours, strict.form("refresh_token"))
+        kill_at(ours, "after_rescue")
+        ours.process = theirs.process if alive else NOBODY
+        with pytest.raises(Killed):
+            await send(ours)
+        async with theirs.db.begin() as session:
+            await session.execute(update(Token).values(lease_until=1.0))
+        assert generations(await send(theirs)) == [1]
+        assert (strict.token_requests, strict.server.reuse_detections) == (1, 0)
+        assert await told(theirs) == [("expired", "stored", None)]
+
+
+async def test_what_another_process_got_is_used_only_while_it_is_good(settings: Settings, strict: Sandbox) -> None:
+    async with open_services(settings, serves=True) as ours, open_services(settings) as theirs:
+        await connected(ours, strict.form("refresh_token"))
+        assert generations(await send(ours)) == [1]
+        assert generations(await send(theirs)) == [1]
+        later(ours, 3601)
+        assert generations(await send(ours)) == [2]
+        later(theirs, 3602)
+        assert generations(await send(theirs)) == [2]
+        later(ours, 7205)
+        assert generations(await send(ours)) == [3]
+        later(theirs, 10900)
+        assert generations(await send(theirs)) == [4]
+        assert (strict.token_requests, strict.server.reuse_detections) == (4, 0)
 
 
 async def claimed(services: Services, target: Any) -> None:

@@ -372,7 +372,32 @@ ACCESS_ROWS = [
     ),
 ]
 
-ROWS = [*JSON_ROWS, *MESSAGE_ROWS, *PROXY_ROWS, *URL_ROWS, *ACCESS_ROWS]
+STATE = "a" * 43
+CALLBACK_ROWS = [
+    *(
+        Row(52, what, get(f"/oauth/callback/echo?{query}", key=""), status, code)
+        for what, query, status, code in [
+            ("nothing at all", "", 400, "state_missing"),
+            ("no state", "code=kilroy-was-here", 400, "state_missing"),
+            ("an unknown state", f"code=kilroy-was-here&state={STATE}", 400, "unknown_state"),
+            ("a state that is none", "code=c&state=%00kilroy-was-here", 400, "unknown_state"),
+            ("an error for an unknown state", f"error=kilroy-was-here&state={STATE}", 400, "unknown_state"),
+            ("both code and error", f"code=c&error=access_denied&state={STATE}", 400, "code_and_error"),
+            ("a parameter twice", f"code=c&code=kilroy-was-here&state={STATE}", 400, "duplicate_parameter"),
+            ("a code of 5 KB", f"code={'c' * 5000}&state={STATE}", 400, "invalid_code"),
+            ("a code of 10 KB", f"code={'c' * 10_000}&state={STATE}", 414, "uri_too_long"),
+            ("bytes that are no text", f"code=%ff&state={STATE}", 400, "invalid_callback"),
+            ("an address to return to", "return_to=//kilroy-was-here", 400, "state_missing"),
+        ]
+    ),
+    Row(52, "POST", request("POST /oauth/callback/echo", "Content-Length: 0"), 405, "method_not_allowed"),
+    *(
+        Row(53, name, get(f"/oauth/done/{name}", key=""), 404, "not_found")
+        for name in ("//kilroy-was-here", "%5Ckilroy-was-here", "https:kilroy-was-here", "%09%2F%2Fkilroy-was-here")
+    ),
+]
+
+ROWS = [*JSON_ROWS, *MESSAGE_ROWS, *PROXY_ROWS, *URL_ROWS, *ACCESS_ROWS, *CALLBACK_ROWS]
 
 # --- what is odd and passes: number, target under /proxy/echo, what the upstream gets
 

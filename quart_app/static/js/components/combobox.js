@@ -9,8 +9,10 @@ export function combobox(input, list, { search, show, choose, found }) {
   let items = []
   let at = -1
   let asked = 0
+  let latest = null
 
-  const suggest = async () => {
+  const suggest = () => { latest = look() }
+  const look = async () => {
     const text = input.value.trim()
     const number = ++asked
     const answer = await search(text)
@@ -47,7 +49,7 @@ export function combobox(input, list, { search, show, choose, found }) {
   const keys = {
     ArrowDown: () => (list.hidden ? suggest() : mark((at + 1) % items.length)),
     ArrowUp: () => (list.hidden ? suggest() : mark((at <= 0 ? items.length : at) - 1)),
-    Enter: () => at >= 0 && take(at),
+    Enter: async () => { await latest; if (at >= 0) take(at) }, // what is shown may be for less than was typed
     Escape: () => !list.hidden && close(),
   }
 

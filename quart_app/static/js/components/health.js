@@ -66,7 +66,7 @@ function againWords({ when, at: instant, why }) {
 
 function useWords(use) {
   if (!use) return null
-  return [`${moment(use.at)} by ${visible(use.actor)}, ${visible(use.origin)}${use.status ? `, answered ${use.status}` : ""}. `, el("a", { href: `/history/${use.call}` }, "See the call")]
+  return [`${moment(use.at)} by ${visible(use.actor)}, ${visible(use.origin)}${use.status ? `, answered ${use.status}` : ", without an answer"}. `, el("a", { href: `/history/${use.call}` }, "See the call")]
 }
 
 const failingWords = (failing) => (failing ? `${failing.failed} of the last ${plural(failing.of, "call")} failed.` : null)
