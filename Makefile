@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check format bench bench-trouble bench-history faults picture seed-failure clean
+.PHONY: help demo serve test check format bench bench-trouble bench-history faults torture picture seed-failure clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -37,6 +37,9 @@ bench-history: .venv/installed  ## measure on a history of ten million calls: 30
 
 faults: .venv/installed  ## inject faults into a served process; writes docs/faults.md (SEED=1, ONLY=19,21 to replay some)
 	$(BIN)/python -m faults $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
+
+torture: .venv/installed  ## kill -9 what keeps tokens, a thousand times; writes docs/torture.md (SEED=1, KILLS=150, ONLY=kills,crowd)
+	$(BIN)/python -m faults.torture $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS)) $(if $(ONLY),--only $(ONLY))
 
 picture: .venv/installed  ## take the picture of the README anew (needs Chromium)
 	SWITCHBOARD_TEST_PICTURES=docs $(BIN)/python -m pytest -q tests/browser -k picture_of_the_readme

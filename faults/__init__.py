@@ -5,6 +5,8 @@
     launcher      the same with a hand inside: clock, names, block
     fakes         upstreams that misbehave                         load        callers, and how long they wait
     names         a small name server and its client           tokens      an upstream that issues tokens
+    steps         those of token exchanges, and kills at them      runs        what a run says of itself
+    torture       what keeps tokens, killed a thousand times: `make torture`
 
 The other modules hold the faults, a group each; a fault is a function under its number.
 """

@@ -5,16 +5,11 @@ Exits 1 where an invariant did not hold. A run of some faults only (`--only 19,2
 
 import argparse
 import asyncio
-import json
-import platform
 import random
-import resource
 import signal
-import subprocess
 import sys
 import tempfile
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 from faults import (
@@ -22,8 +17,10 @@ from faults import (
     callers,
     clocks,
     crowds,
+    endpoints,
     framing,
     keys,
+    locks,
     page,
     resources,
     sizes,
@@ -35,18 +32,22 @@ from faults import (
     work,
 )
 from faults.harness import FAULTS, Fault, Finding, inject
+from faults.runs import ROOT, about, numbers, raise_open_files, tell
 from faults.switchboard import prepare
+from faults.torture import rows
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "faults.md"
 GROUPS = (
     answers,
     callers,
     clocks,
     crowds,
+    endpoints,
     framing,
     keys,
+    locks,
     resources,
+    rows,
     sizes,
     stops,
     storage,
@@ -55,8 +56,6 @@ GROUPS = (
     ways_out,
     work,
 )
-PACKAGES = ("switchboard-gateway", "aiohttp", "hypercorn", "quart", "uvloop")
-OPEN_FILES = 8192
 
 
 def main() -> int:
@@ -64,10 +63,10 @@ def main() -> int:
     chosen = [FAULTS[id_] for id_ in sorted(FAULTS, key=int) if not options.only or id_ in options.only]
     raise_open_files()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers end as well
-    about = {"seed": options.seed, "git": git(), "versions": versions()}
-    findings = asyncio.run(inject_all(chosen, about))
+    told = about(options.seed)
+    findings = asyncio.run(inject_all(chosen, told))
     if not options.only:
-        PAGE.write_text(page.text(findings, about, datetime.now(UTC).date()), encoding="utf-8")
+        PAGE.write_text(page.text(findings, told, datetime.now(UTC).date()), encoding="utf-8")
         print(f"written to {PAGE.relative_to(ROOT)}", file=sys.stderr)
     return 1 if any(finding.count for finding in findings) else 0
 
@@ -83,53 +82,17 @@ def read_options() -> argparse.Namespace:
     return options
 
 
-def numbers(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-async def inject_all(chosen: list[Fault], about: dict[str, object]) -> list[Finding]:
+async def inject_all(chosen: list[Fault], told: dict[str, object]) -> list[Finding]:
     findings = []
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         template = Path(folder) / "template"
         key = await asyncio.to_thread(prepare, template)
         for one in chosen:
             print(f"  {one.id}: {one.title}", file=sys.stderr, flush=True)
-            finding = await inject(one, seed=int(str(about["seed"])), template=template, key=key)
-            tell(finding, about)
+            finding = await inject(one, seed=int(str(told["seed"])), template=template, key=key)
+            tell(finding, told)
             findings.append(finding)
     return findings
-
-
-def tell(finding: Finding, about: dict[str, object]) -> None:
-    """The line of the report, and on stderr what did not hold."""
-    print(json.dumps(finding.line() | about), flush=True)
-    for said in (*finding.violations, *finding.remarks):
-        print(f"  {finding.fault.id}: {said}", file=sys.stderr, flush=True)
-    print(f"  {finding.fault.id}: took {finding.seconds:.1f} s", file=sys.stderr, flush=True)
-
-
-def versions() -> dict[str, str]:
-    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
-
-
-def git() -> str:
-    """The commit, with a plus where the tree has changes on top of it; `unknown` outside a repository."""
-    try:
-        commit, changes = (
-            subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-            for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain"))
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return f"{commit}+" if changes else commit
-
-
-def raise_open_files() -> None:
-    """Thousands of callers are as many open files, here and in the server."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from faults.fakes import CHUNKED, Asked, Fake, Peer, fake
 from faults.harness import Bench, fault, rounded
 from faults.load import call, eventually
 from faults.switchboard import Switchboard
-from quart_app.db import READERS
+from quart_app.engines import READERS
 from tests.wire import Broken, Wire
 
 # 25

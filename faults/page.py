@@ -33,7 +33,7 @@ def text(findings: Sequence[Finding], about: Mapping[str, object], day: date) ->
     parts = [
         "# Faults",
         wrapped(INTRODUCTION),
-        wrapped(conditions(about, day)),
+        wrapped(conditions_of(CONDITIONS, about, day)),
         f"**{held} of {len(findings)} hold.**",
         table(findings),
         wrapped(COMMON),
@@ -44,11 +44,12 @@ def text(findings: Sequence[Finding], about: Mapping[str, object], day: date) ->
     return "\n\n".join(parts) + "\n"
 
 
-def conditions(about: Mapping[str, object], day: date) -> str:
+def conditions_of(form: str, about: Mapping[str, object], day: date) -> str:
+    """A paragraph on when, where and on what a run was made."""
     versions = about["versions"]
     assert isinstance(versions, Mapping)
     named = ", ".join(f"{name} {number}" for name, number in versions.items() if name != "python")
-    return CONDITIONS.format(
+    return form.format(
         date=day.isoformat(),
         cores=os.cpu_count(),
         python=platform.python_version(),

@@ -4,19 +4,17 @@ import re
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete as delete_rows
 from sqlalchemy import select
-from sqlalchemy import update as change_rows
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils import uuid7
 
-from quart_app import audit
+from quart_app import audit, grants
 from quart_app.errors import AppError, NotFound
 from quart_app.forms.connections import KEPT, NAME_PATTERN, ConnectionForm, State, changed_fields, loosened, merged
 from quart_app.instants import instant
-from quart_app.models import Authorization, Connection, Token, TokenExchange
-from quart_app.outbound.auth import OAuth2, Scheme, guarded
+from quart_app.models import Connection, Token
+from quart_app.outbound.auth import OAuth2, guarded
 from quart_app.outbound.headers import normal
 from quart_app.outbound.redaction.marks import MARK
 from quart_app.outbound.target import Target
@@ -25,15 +23,12 @@ from quart_app.outbound.ways import Proxy, Tls, way_of
 from quart_app.services import Services
 from quart_app.settings import Settings
 
-UNSIGNED = "Nobody has signed in at the provider yet: sign in, from the connection's page."
-GRANT_FIELDS = ("grant", "issuer", "token_url", "client_id", "refresh_token")
-
 
 async def create(services: Services, form: ConnectionForm, *, actor: str = "cli") -> Connection:
     """Adds a connection. Raises AppError 409 `name_taken`."""
     row = Connection(id=str(uuid7()), name=form.name, created_at=services.clock())
-    token = first_token(services, row.id, form.auth) if isinstance(form.auth, OAuth2) else None
-    row.state, row.state_reason = state_at_rest(form.auth, token, paused=form.state == "paused")
+    token = grants.first_token(services, row.id, form.auth) if isinstance(form.auth, OAuth2) else None
+    row.state, row.state_reason = grants.state_at_rest(form.auth, token, paused=form.state == "paused")
     fill(services, row, form)
     try:
         async with services.change() as session:
@@ -67,23 +62,6 @@ def fill(services: Services, row: Connection, form: ConnectionForm) -> None:
     row.updated_at = services.clock()
 
 
-def first_token(services: Services, connection_id: str, auth: OAuth2, generation: int = 0) -> Token:
-    """No access token yet, and the refresh token a person gave, if the grant has one."""
-    place = {"table": "tokens", "column": "sealed_refresh_token", "row": connection_id}
-    sealed = services.vault.seal(auth.refresh_token, **place) if auth.refresh_token else None
-    began = services.clock()
-    return Token(connection_id=connection_id, generation=generation, sealed_refresh_token=sealed, signed_in_at=began)
-
-
-def state_at_rest(auth: Scheme, token: Token | None, *, paused: bool) -> tuple[State, str | None]:
-    """The state, and its reason, of a connection that no call has tried yet: whether it waits for a first sign-in."""
-    if paused:
-        return "paused", None
-    signed_in = token is not None and (token.sealed_refresh_token or token.sealed_access_token)
-    signs_in = isinstance(auth, OAuth2) and auth.grant == "authorization_code"
-    return ("needs_sign_in", UNSIGNED) if signs_in and not signed_in else ("ready", None)
-
-
 async def update(services: Services, name: str, change: dict[str, Any], *, actor: str = "cli") -> Connection:
     """Changes parts of a connection; new auth starts with no access token, and ready if no person must sign in.
 
@@ -96,11 +74,11 @@ async def update(services: Services, name: str, change: dict[str, Any], *, actor
         form = ConnectionForm.model_validate(merged(given, change, row.name), context=services.client.egress)
         fill(services, row, form)
         if form.auth != before.auth:
-            await renew_token(services, session, row.id, before.auth, form.auth)
+            await grants.renew_token(services, session, row.id, before.auth, form.auth)
             services.refreshes.pop(row.id, None)  # and with it the failure of the old auth that callers share
         if form.auth != before.auth or change.get("state"):
             token, paused = await session.get(Token, row.id), change.get("state") == "paused"
-            row.state, row.state_reason = state_at_rest(form.auth, token, paused=paused)
+            row.state, row.state_reason = grants.state_at_rest(form.auth, token, paused=paused)
         await note_change(session, services, actor, before, form, change.get("state"))
     return row
 
@@ -119,39 +97,6 @@ async def note_change(
         await audit.note(session, services.clock, actor, "connection_changed", after.name, ", ".join(names))
     for action in loosened(before, after):
         await audit.note(session, services.clock, actor, action, after.name)
-
-
-async def renew_token(services: Services, session: AsyncSession, id_: str, before: Scheme, after: Scheme) -> None:
-    """What new auth leaves of the tokens: the rotated refresh token, unless it is another grant or one is given anew.
-
-    The one given at first is spent: sent again, it may end the family (RFC 9700 §4.14.2). Sign-ins under way are void.
-    """
-    await session.execute(delete_rows(Authorization).where(Authorization.connection_id == id_))
-    token = await session.get(Token, id_)
-    if token is not None and isinstance(before, OAuth2) and isinstance(after, OAuth2) and same_grant(before, after):
-        token.sealed_access_token = token.expires_at = token.lifetime_seconds = None
-        token.failures, token.retry_at = 0, None  # what failed is what was changed
-        return
-    generation = token.generation + 1 if token else 0  # so a refresh of the old auth, on its way, does not fit here
-    if token is not None:
-        await session.delete(token)
-        await session.flush()
-        await supersede(session, services, id_)
-    if isinstance(after, OAuth2):
-        session.add(first_token(services, id_, after, generation))
-
-
-async def supersede(session: AsyncSession, services: Services, id_: str, *, but: str = "") -> None:
-    """Exchanges that are still open for a connection count no more: it was signed in anew, or given other auth."""
-    detail = "The connection was signed in anew or given other auth."
-    which = (TokenExchange.connection_id == id_, TokenExchange.id != but, TokenExchange.state.in_(("claimed", "sent")))
-    query = change_rows(TokenExchange).where(*which)
-    query = query.values(state="failed", reason="superseded", detail=detail, ended_at=services.db.now())
-    await session.execute(query.execution_options(synchronize_session=False))
-
-
-def same_grant(before: OAuth2, after: OAuth2) -> bool:
-    return all(getattr(before, name) == getattr(after, name) for name in GRANT_FIELDS)
 
 
 def form_of(services: Services, row: Connection) -> dict[str, Any]:

@@ -1,31 +1,30 @@
 """The database: one writer, many readers, on SQLite and PostgreSQL alike.
 
-All that differs between the two is in this file. On SQLite one connection writes, and it also does the
+All that differs between the two is in this file and in `engines`. On SQLite one connection writes, and it also does the
 checkpoints (two that do both can corrupt the file: https://www.sqlite.org/wal.html, "the WAL-reset bug");
-readers can only read. Other processes beside the server, the CLI's, wait up to five seconds for their turn.
+readers can only read. Writers wait up to five seconds for their turn in the process, and as long for its turn among
+others, the CLI's.
 """
 
 import asyncio
 import sqlite3
-import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, event, literal_column
+from sqlalchemy import ColumnElement, Table, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as WaitedTooLong
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
+from quart_app.engines import BUSY_MILLISECONDS, READER_PRAGMAS, READERS, WRITER_PRAGMAS, postgres_engine, sqlite_engine
 from quart_app.errors import SettingsError
 from quart_app.files import make_private_file
 
-READERS = 4
-BUSY_MILLISECONDS = 5000
 MOST_ROWS = 64
-SEARCHED_BYTES = 64 * 1024
 DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
     "postgresql": "postgresql+asyncpg",
@@ -33,21 +32,6 @@ DRIVERS = {
 }
 POSTGRES_PARAMETERS = {name: name for name in ("host", "port", "ssl", "passfile", "prepared_statement_cache_size")}
 POSTGRES_PARAMETERS |= {"sslmode": "ssl"}  # libpq's name for it
-
-NEW_FILE_PRAGMAS = ("auto_vacuum = INCREMENTAL",)
-"""In force only for a file that is still empty, and any other one they would write to."""
-
-WRITER_PRAGMAS = (
-    "journal_mode = WAL",
-    "synchronous = FULL",
-    "foreign_keys = ON",
-    "journal_size_limit = 67108864",
-    "secure_delete = ON",
-    "temp_store = MEMORY",
-    "trusted_schema = OFF",
-    "mmap_size = 0",
-)
-READER_PRAGMAS = ("query_only = ON", "wal_autocheckpoint = 0", "temp_store = MEMORY", "mmap_size = 0")
 
 
 def parse_url(text: str, default: Path) -> tuple[URL, str | None]:
@@ -100,9 +84,24 @@ class Database:
         """A session for reads, of its own for each request or task; close it soon."""
         return AsyncSession(self.reader, expire_on_commit=False)
 
-    def _turn(self) -> AbstractAsyncContextManager[None]:
-        """On SQLite the writers of this process one after another; PostgreSQL orders them itself."""
-        return self.turn if self.is_sqlite else nullcontext()
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """On SQLite the writers of this process one after another; PostgreSQL orders them itself.
+
+        While another process keeps the file locked each of them would wait for all before it. Raises WaitedTooLong.
+        """
+        if not self.is_sqlite:
+            yield
+            return
+        try:
+            async with asyncio.timeout(BUSY_MILLISECONDS / 1000):
+                await self.turn.acquire()
+        except TimeoutError:
+            raise WaitedTooLong("Other writers had their turn for too long.") from None
+        try:
+            yield
+        finally:
+            self.turn.release()
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:
@@ -245,55 +244,8 @@ def write_at_once(connection: sqlite3.Connection, work: Sequence[tuple[str, list
         raise
 
 
-def inflated(content: bytes) -> bytes | None:
-    """The first bytes of a deflated body, in SQL, for the search; NULL for what is none."""
-    try:
-        return zlib.decompressobj().decompress(content, SEARCHED_BYTES)
-    except zlib.error:
-        return None
-
-
-def sqlite_engine(url: URL, pragmas: tuple[str, ...], begin: str, *, size: int) -> AsyncEngine:
-    """An engine whose driver never begins by itself: pysqlite's own BEGIN comes too late to be atomic."""
-    engine = create_async_engine(
-        url,
-        pool_size=size,
-        max_overflow=0,
-        pool_timeout=30,
-        pool_reset_on_return=None,  # every use ends in a commit or a rollback of its own
-        connect_args={"isolation_level": None, "timeout": BUSY_MILLISECONDS / 1000},
-    )
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def set_pragmas(connection: Any, record: Any) -> None:
-        cursor = connection.cursor()
-        is_new = Path(url.database or "").stat().st_size == 0
-        for pragma in (*(NEW_FILE_PRAGMAS if is_new else ()), *pragmas):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-        connection.create_function("inflated", 1, inflated, deterministic=True)
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def begin_now(connection: Any) -> None:
-        connection.exec_driver_sql(begin)
-
-    return engine
-
-
-def postgres_engine(url: URL) -> AsyncEngine:
-    try:
-        return create_async_engine(
-            url,
-            pool_size=8,
-            max_overflow=0,
-            pool_pre_ping=True,
-            connect_args={
-                "server_settings": {
-                    "statement_timeout": "30000",
-                    "lock_timeout": "5000",
-                    "idle_in_transaction_session_timeout": "30000",
-                }
-            },
-        )
-    except ModuleNotFoundError:
-        raise SettingsError("PostgreSQL needs the driver: pip install 'switchboard-gateway[postgres]'") from None
+def is_busy(error: Exception) -> bool:
+    """Whether a write failed because others write (SQLITE_BUSY, SQLSTATE 55P03): the same may work in a moment."""
+    inner = error.orig if isinstance(error, DBAPIError) else error
+    code, state = getattr(inner, "sqlite_errorcode", None), getattr(inner, "sqlstate", None)
+    return isinstance(error, WaitedTooLong) or code == sqlite3.SQLITE_BUSY or state == "55P03"

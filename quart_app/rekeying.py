@@ -71,7 +71,17 @@ async def rotate(
         await work.until_nothing_is_left(file, settle_seconds)
         await note(services, actor, "key_rotation_finished", f"{work.moved} values were sealed anew")
         services.reached("all_resealed")
-        return Rotation(services.vault.key_id, work.moved, work.unopened, file.retire() if file else [])
+        return Rotation(services.vault.key_id, work.moved, work.unopened, retire(file, services.vault.key_id))
+
+
+def retire(file: KeyFile | None, key_id: bytes) -> list[Path]:
+    try:
+        return file.retire() if file else []
+    except DataError as error:
+        raise DataError(
+            f"Everything is sealed with key {key_id.hex()} now, but {error}. Take the other keys out of the file by "
+            "hand; backups made before need them."
+        ) from None
 
 
 def alone(file: KeyFile | None) -> AbstractContextManager[None]:

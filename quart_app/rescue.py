@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from quart_app.files import sync_folder
+
 SLOT_BYTES = 80 * 1024
 HEAD = struct.Struct(">4s36sI")
 MAGIC = b"SBR1"
@@ -93,15 +95,6 @@ def write(file: int, content: bytes, at: int) -> None:
     """All of it, in one write: a disk that is nearly full takes a part and says how much. Raises OSError."""
     if os.pwrite(file, content, at) != len(content):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes the names in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def files(folder: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
+from quart import Quart
 
 from quart_app import connections
 from quart_app.forms.connections import ConnectionForm
@@ -19,10 +20,11 @@ from tests.served import free_port
 
 @dataclass
 class Sandbox:
-    """`url` is where it is, `server` its OAuth server with all that it counts."""
+    """`url` is where it is, `server` its OAuth server with all that it counts, `app` what is served."""
 
     url: str
     server: AuthorizationServer
+    app: Quart
 
     @property
     def token_requests(self) -> int:
@@ -55,7 +57,7 @@ async def serving_sandbox(**options: Any) -> AsyncIterator[Sandbox]:
     served = asyncio.create_task(serve(app, config, shutdown_trigger=stop.wait), name="sandbox")
     try:
         await listening(config.bind[0])
-        yield Sandbox(f"http://{config.bind[0]}", app.extensions["oauth"])
+        yield Sandbox(f"http://{config.bind[0]}", app.extensions["oauth"], app)
     finally:
         stop.set()
         await served

@@ -15,6 +15,7 @@ from quart_app.authorizations import LIFE_SECONDS, TOLD_SECONDS, Begun
 from quart_app.errors import AppError, NotFound
 from quart_app.forms.calls import CallForm
 from quart_app.forms.connections import ConnectionForm
+from quart_app.grants import UNSIGNED
 from quart_app.models import AuditEntry, Authorization, Base, Call, Connection, Token, TokenExchange
 from quart_app.outbound.oauth.authorization import Callback, read_callback
 from quart_app.services import Services, open_services
@@ -77,7 +78,7 @@ def changed(callback: Callback, **parts: str) -> Callback:
 
 
 async def test_a_person_signs_in_and_calls_go_out_with_the_token(items: Services, sandbox: Sandbox) -> None:
-    assert await state(items) == ("needs_sign_in", connections.UNSIGNED)
+    assert await state(items) == ("needs_sign_in", UNSIGNED)
     await finish(items, await begin(items))
     assert await state(items) == ("ready", None)
     assert sandbox.server.token_requests["authorization_code"] == sandbox.token_requests == 1
@@ -201,7 +202,7 @@ async def test_a_browser_that_leaves_does_not_part_the_code_from_its_token(servi
 async def nothing_was_spent(services: Services, sandbox: Sandbox) -> None:
     assert sandbox.token_requests == 0
     assert [row for row in await rows(services, Call) if row.method == "POST"] == []
-    assert await state(services) == ("needs_sign_in", connections.UNSIGNED)
+    assert await state(services) == ("needs_sign_in", UNSIGNED)
 
 
 @pytest.mark.parametrize("given", ["", "x", "a" * 43, "a" * 5000, "ü\x01"])
@@ -403,7 +404,7 @@ async def test_an_exchange_that_fails_says_whose_trouble_it_is_and_changes_nothi
     assert (said.status, said.code) == (status, code)
     assert callback.code not in said.detail
     assert sandbox.token_requests == 1, "a code is sent once, whatever came of it"
-    assert await state(items) == ("needs_sign_in", connections.UNSIGNED)
+    assert await state(items) == ("needs_sign_in", UNSIGNED)
     await finish(items, await begin(items))
     assert await state(items) == ("ready", None)
 

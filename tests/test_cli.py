@@ -192,7 +192,10 @@ def test_a_connection_that_a_person_must_sign_in_for_says_where(alone: Shell, ap
     ("path", "said"),
     [
         ("/revoke", "orders is removed, and its token was taken back at the provider.\n"),
-        ("/refused", "orders is removed, but its token was not taken back at the provider: The provider answered 401.\n"),
+        (
+            "/refused",
+            "orders is removed, but its token was not taken back at the provider: The provider answered 401.\n",
+        ),
     ],
 )
 def test_a_removal_says_what_became_of_the_token(alone: Shell, api: str, path: str, said: str) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from quart_app import connections, tokens
 from quart_app.errors import AppError, NotFound
 from quart_app.forms.connections import NAME_PATTERN, ConnectionForm
+from quart_app.grants import UNSIGNED
 from quart_app.models import Base, Connection, Token
 from quart_app.outbound.auth import Bearer, OAuth2
 from quart_app.outbound.target import Policy
@@ -305,7 +306,7 @@ async def test_a_connection_by_authorization_code_waits_for_a_person_and_says_wh
 ) -> None:
     await connections.create(services, form(auth=CODE))
     view = await shown(services)
-    assert (view["state"], view["state_reason"]) == ("needs_sign_in", connections.UNSIGNED)
+    assert (view["state"], view["state_reason"]) == ("needs_sign_in", UNSIGNED)
     assert view["redirect_uri"] == "http://127.0.0.1:8000/oauth/callback/orders"
     await connections.update(services, "orders", {"title": "Orders"})
     for state, left in (("paused", "paused"), ("ready", "needs_sign_in")):

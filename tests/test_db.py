@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from quart_app.db import SEARCHED_BYTES, Bulk, Database, parse_url
+from quart_app.db import Bulk, Database, is_busy, parse_url
+from quart_app.engines import SEARCHED_BYTES
 from quart_app.errors import SettingsError
 from quart_app.files import make_private_folder
 from quart_app.migrations import prepare
@@ -203,6 +204,51 @@ async def test_writers_of_one_process_take_turns_and_lose_no_count(db: Database)
     await asyncio.gather(*(count_up() for _ in range(40)))
     async with db.session() as session:
         assert (await session.get_one(Account, "counter")).created_at == 40
+
+
+def locked(db: Database) -> sqlite3.Connection:
+    """Another process has the write lock until this is closed."""
+    other = sqlite3.connect(db.path or "", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    return other
+
+
+@pytest.mark.parametrize("database_url", [""])
+async def test_a_writer_waits_no_longer_for_its_turn_than_for_that_of_its_process(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quart_app.db.BUSY_MILLISECONDS", 200)
+
+    async def write(name: str) -> Exception | None:
+        try:
+            async with db.begin() as session:
+                session.add(account(name))
+        except SQLAlchemyError as error:
+            return error
+        return None
+
+    with closing(locked(db)):
+        first, *others = [asyncio.create_task(write(f"n{number}")) for number in range(6)]
+        for error in await asyncio.gather(*others):
+            assert error is not None
+            assert is_busy(error)
+        assert not first.done(), "the one whose turn it is waits for the other process"
+    assert await first is None
+    assert await write("after") is None
+    assert await names(db) == ["after", "n0"]
+
+
+@pytest.mark.parametrize("database_url", [""])
+async def test_a_database_that_another_process_locks_is_busy_and_one_that_lacks_a_table_is_not(db: Database) -> None:
+    async with db.session() as session:
+        with pytest.raises(SQLAlchemyError) as missing:
+            await session.execute(text("SELECT * FROM nothing"))
+    async with db.begin() as session:
+        await session.execute(text("PRAGMA busy_timeout = 10"))
+    with closing(locked(db)), pytest.raises(SQLAlchemyError) as refused:
+        async with db.begin() as session:
+            session.add(account("other"))
+    assert [is_busy(error) for error in (missing.value, refused.value)] == [False, True]
 
 
 async def test_cancelled_writes_leave_no_lock_and_acknowledged_ones_are_there(db: Database) -> None:

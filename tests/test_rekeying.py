@@ -7,6 +7,7 @@ import asyncio
 import base64
 import os
 import re
+import shutil
 import signal
 import stat
 import time
@@ -21,7 +22,7 @@ from sqlalchemy import select, text
 
 from quart_app import audit, connections, rekeying
 from quart_app.errors import DataError
-from quart_app.files import copy_sqlite, plain_sqlite
+from quart_app.files import copy_sqlite, make_private_folder, plain_sqlite
 from quart_app.forms.connections import ConnectionForm
 from quart_app.models import Authorization, Base, Token, Webhook
 from quart_app.rekeying import Rotation, keys_of_copy, sealed_columns, values_by_key
@@ -30,6 +31,7 @@ from quart_app.services import Services, open_services
 from quart_app.settings import Settings
 from quart_app.vault import Vault
 from quart_app.vault.key_file import KeyFile
+from quart_app.vault.keys import new_key
 from tests import rotating
 from tests.served import Served
 from tests.upstream import Upstream
@@ -321,6 +323,52 @@ async def test_the_first_key_of_the_environment_takes_over_and_no_file_is_made(s
     async with with_keys(settings, new) as services:
         assert texts(await everything(services)) == before
     assert list(settings.data.glob("*.key*")) == []
+
+
+async def test_a_key_file_that_cannot_be_written_is_left_to_whoever_mounts_it(services: Services) -> None:
+    await fill(services, 1)
+    file, old = services.vault.file, services.vault.key_id
+    assert file is not None
+    (mounted := file.path.with_name("switchboard.key.new")).mkdir()
+    with pytest.raises(DataError, match=f"cannot write beside the key file {file.path}"):
+        await rotate(services)
+    file.path.write_text(f"{new_key()}\n{file.path.read_text()}")
+    with pytest.raises(DataError) as caught:
+        await rotate(services)
+    assert str(caught.value).startswith(f"Everything is sealed with key {services.vault.key_id.hex()} now, but cannot")
+    assert "Take the other keys out of the file by hand" in str(caught.value)
+    assert await values_by_key(services) == {services.vault.key_id: VALUES + 2}
+    assert services.vault.key_id != old
+    assert mounted.is_dir()
+
+
+async def test_two_hosts_with_a_copy_of_the_file_each_are_rotated_by_hand_without_a_restart(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """As docs/keys.md says: the second line everywhere, the first line everywhere, then the command on one of them."""
+    here, there = tmp_path / "here.key", tmp_path / "there.key"
+    url = settings.database_url or f"sqlite:///{settings.sqlite_path}"
+    hosts = [
+        replace(settings, data=path.with_suffix(""), key_file=str(path), database_url=url) for path in (here, there)
+    ]
+    make_private_folder(settings.data)
+    KeyFile(here).make()
+    shutil.copy(here, there)
+    async with open_services(hosts[0]) as one, open_services(hosts[1]) as two:
+        await fill(one, 3)
+        before, old, new = texts(await everything(one)), here.read_text().strip(), new_key()
+        for lines in (f"{old}\n{new}\n", f"{new}\n{old}\n"):
+            for path, services in ((here, one), (there, two)):
+                path.write_text(lines)
+                await connections.update(services, "c0", {"title": path.name})
+                assert texts(await everything(one)) == texts(await everything(two)) == before
+        rotation = await rotate(one)
+        there.write_text(new)
+        assert texts(await everything(two)) == before
+        await connections.update(two, "c1", {"title": "at last"})
+        assert await values_by_key(one) == {rotation.key_id: 3 * VALUES + 2}
+    async with open_services(hosts[1]) as two:
+        assert texts(await everything(two)) == before
 
 
 async def test_writers_that_may_have_the_old_key_in_hand_are_waited_for(services: Services) -> None:

@@ -63,8 +63,8 @@ def test_all_of_the_file_is_on_disk_before_anything_is_put(slots: Rescue) -> Non
     assert found.st_blocks * 512 >= 2 * SLOT_BYTES
     assert stat.S_IMODE(found.st_mode) == 0o600
     assert stat.S_IMODE(slots.path.parent.stat().st_mode) == 0o700
-    with files_of_at_most(1):
-        pytest.raises(OSError, Rescue(slots.path.parent, slots=1).prepare)
+    with files_of_at_most(1), pytest.raises(OSError, match="No space left"):
+        Rescue(slots.path.parent, slots=1).prepare()
     assert rescue.files(slots.path.parent) == [slots.path], "what could not be made whole is not left there"
 
 

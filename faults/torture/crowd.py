@@ -29,7 +29,7 @@ PROCESSES = 4
 CALLERS = 200
 SECONDS = 60.0
 ACCESS_SECONDS = 1
-PAUSE_SECONDS = 4.0
+PAUSE_SECONDS = 8.0
 """Between the calls of one caller, on average."""
 
 CONCURRENCY = 16

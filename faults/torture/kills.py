@@ -76,12 +76,20 @@ class Tally:
     rescue_ms: list[float] = field(default_factory=list)
     ready_seconds: list[float] = field(default_factory=list)
 
+    @property
+    def lost_needlessly(self) -> int:
+        return sum(count for window, count in self.lost.items() if not may_lose(self.grace_seconds, window))
 
-async def torture(bench: Bench, label: str, grace_seconds: int, kills: int) -> Tally:
+
+def may_lose(grace_seconds: int, window: str) -> bool:
+    return grace_seconds == 0 and window in MAY_LOSE
+
+
+async def torture(bench: Bench, chance: Random, label: str, grace_seconds: int, kills: int) -> Tally:
     """A cell: so many kills at and around one step, on one data folder."""
     options = {"access_seconds": ACCESS_SECONDS, "grace_seconds": grace_seconds}
     async with serving_sandbox(token_delay_seconds=ANSWER_SECONDS, **options) as sandbox:
-        cell = Cell(bench, bench.switchboard(hand=()), sandbox, Tally(label, grace_seconds))
+        cell = Cell(bench, chance, bench.switchboard(hand=()), sandbox, Tally(label, grace_seconds))
         try:
             await cell.begin()
             while cell.tally.kills < kills:
@@ -95,8 +103,9 @@ async def torture(bench: Bench, label: str, grace_seconds: int, kills: int) -> T
 class Cell:
     """A server under test, its provider and its connections."""
 
-    def __init__(self, bench: Bench, switchboard: Switchboard, sandbox: Sandbox, tally: Tally) -> None:
+    def __init__(self, bench: Bench, chance: Random, switchboard: Switchboard, sandbox: Sandbox, tally: Tally) -> None:
         self.bench = bench
+        self.chance = chance
         self.switchboard = switchboard
         self.sandbox = sandbox
         self.tally = tally
@@ -118,13 +127,13 @@ class Cell:
 
     def spawn(self) -> None:
         self.starts += 1
-        self.steps = self.switchboard.data.with_name(f"steps{self.starts}")
+        self.steps = self.switchboard.data.with_suffix(f".steps{self.starts}")
         self.switchboard.spawn("--steps", str(self.steps))
 
     async def round(self) -> None:
         """A kill, perhaps another one while the server starts again, and what became of the tokens."""
         await self.kill_at_step()
-        if self.tally.grace_seconds != 5 and self.bench.random.random() < TWICE_SHARE:
+        if self.tally.grace_seconds != 5 and self.chance.random() < TWICE_SHARE:
             await self.restart()
             await self.kill_at_start()
         killed_at = time.monotonic()
@@ -138,7 +147,7 @@ class Cell:
 
     async def kill_at_step(self) -> None:
         """The server kills itself in the middle of refreshes of all connections."""
-        chance, label = self.bench.random, self.tally.label
+        chance, label = self.chance, self.tally.label
         after = 0.0 if chance.random() < EXACT_SHARE else chance.uniform(0, LATER_SECONDS[label])
         times = chance.randint(1, MOST_TIMES)
         await self.switchboard.do("strike", label=label, times=times, after_seconds=after, number=signal.SIGKILL)
@@ -161,7 +170,7 @@ class Cell:
 
     async def kill_at_start(self) -> None:
         """From outside, at any moment of its start."""
-        await asyncio.sleep(self.bench.random.uniform(0, TWICE_SECONDS))
+        await asyncio.sleep(self.chance.uniform(0, TWICE_SECONDS))
         self.process.kill()
         self.ended()
 
@@ -203,7 +212,7 @@ class Cell:
             return
         said = f"{victim.name} is {verdict} after it was cut off: {cuts}; family: {victim.family.revoked}"
         window = next((one for one in cuts if one in MAY_LOSE), cuts[-1] if cuts else "never")
-        self.bench.check(verdict == "signed out" and grace == 0 and window in MAY_LOSE, said)
+        self.bench.check(verdict == "signed out" and may_lose(grace, window), said)
         self.tally.lost[window] += 1
         self.victims.remove(victim)
         self.past.append(victim)

@@ -9,7 +9,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from faults.switchboard import LAUNCHER, SCOPES, Switchboard
+from faults.torture import aftermath
+from faults.torture.victims import Victim
 from tests.postgres import PostgresServer
+from tests.sandboxed import Sandbox
 from tests.served import SWITCHBOARD, Served, free_port
 
 START_SECONDS = 90.0
@@ -66,3 +69,14 @@ async def up(servers: Sequence[Switchboard]) -> AsyncIterator[None]:
         yield
     finally:
         await asyncio.gather(*(server.end() for server in servers))
+
+
+async def left_by(
+    servers: Sequence[Switchboard], url: str, victims: Sequence[Victim], sandbox: Sandbox, kept: Sequence[str] = ()
+) -> list[str]:
+    """What is wrong with what they leave; `kept` are events that may be in their logs."""
+    data = servers[0].data
+    found = await aftermath.looked_over(data, [victim.kept for victim in victims], database_url=url)
+    found += [said for one in servers for said in one.surprises(kept)]
+    files = [*aftermath.files_of(data), *(one.log for one in servers)]
+    return found + await asyncio.to_thread(aftermath.in_clear, sandbox.server, files)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -83,6 +84,14 @@ async def call(switchboard: Switchboard, victim: Victim) -> int:
 async def refresh(switchboard: Switchboard, victim: Victim) -> int:
     """The status of a refresh that a person asks for."""
     return (await ask(switchboard, "POST", f"/api/connections/{victim.name}/token-refreshes"))[0]
+
+
+async def keep_refreshing(switchboard: Switchboard, victim: Victim) -> None:
+    """One after the other, until it is cancelled, also while the server is gone."""
+    while True:
+        with suppress(*GONE):
+            await refresh(switchboard, victim)
+        await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def ask(switchboard: Switchboard, method: str, path: str, body: Any = None) -> tuple[int, Any]:

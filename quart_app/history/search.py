@@ -21,7 +21,7 @@ from sqlalchemy import ColumnElement, Text, and_, column, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from quart_app.db import SEARCHED_BYTES
+from quart_app.engines import SEARCHED_BYTES
 from quart_app.models import Call, SearchLeftOut, SearchProgress
 
 VOLUME = 1 << 18

@@ -24,10 +24,7 @@ from quart_app.records import add_attempt, as_json, content_headers, new_call
 from quart_app.services import Services
 
 FORM = "application/x-www-form-urlencoded"
-SHOWN = frozenset(
-    ("token_type", "expires_in", "scope", "refresh_token_expires_in", "refresh_expires_in", "error",
-     "error_description", "error_uri")
-)  # fmt: skip
+SHOWN = frozenset(("token_type", "expires_in", "scope", "refresh_token_expires_in", "refresh_expires_in", "error"))
 """Members of an answer; of a form it is what the grants say is public."""
 
 

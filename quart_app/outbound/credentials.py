@@ -19,19 +19,25 @@ class Credential:
 
     `secrets` are the values that must not be recorded, each with its role (the field that holds it, `pair`,
     `access_token`); `redactor` takes them out of records. `shown` and `shown_query` are what a record shows of the
-    headers and of the query, with marks. `generation` is that of the OAuth token, if it is one.
+    headers and of the query, with marks. `generation` is that of the OAuth token, if it is one, and `expires_at` its
+    end in seconds since the epoch, where that is known.
     """
 
     headers: tuple[tuple[bytes, bytes], ...] = ()
     query: str = ""
     secrets: tuple[tuple[str, str], ...] = ()
     generation: int | None = None
+    expires_at: float | None = None
     redactor: Redactor = NOTHING_SECRET
     shown: tuple[tuple[str, str], ...] = ()
     shown_query: str = ""
 
     def __repr__(self) -> str:
         return f"Credential(generation={self.generation})"
+
+    def is_over(self, now: float) -> bool:
+        """Whether it is a token that has expired, as far as is known."""
+        return self.expires_at is not None and self.expires_at <= now
 
 
 def guarded(

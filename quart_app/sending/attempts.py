@@ -27,6 +27,7 @@ from quart_app.services import Services
 
 T = TypeVar("T")
 INSTANT_SECONDS = 0.001
+MOST_TOKENS = 3
 NONE_FOLLOWED = {"circuit_open": "circuit_open", "limit_wait": "told_to_wait_too_long", "total_timeout": "time_spent"}
 """Why the attempt that was to follow never left, by how the call ended."""
 
@@ -216,25 +217,30 @@ class Attempts:
         return await self._attempt(following)
 
     async def _send_handling_auth(self) -> Answer:
-        """Once more after a 401, if the body can be sent again and a newer token is to be had."""
+        """Once more after a 401, if the body can be sent again and a newer token is to be had.
+
+        And twice more where that one expired on its way, as tokens of seconds may.
+        """
         self._hop, self._abroad = None, False
         answer = await self._attempt(self._outgoing)
-        credential = self.log.credential
-        if answer.status != 401 or credential.generation is None:
-            return answer
-        if self._upload is not None:
-            tokens.refresh_beside(self.services, self.target, credential)
-            return answer
-        refused_at = time.perf_counter()
-        try:
-            await self._within(tokens.refresh_after_401(self.services, self.target, credential))
-        except CallFailed:
-            return answer
-        self._end_attempt(401, "unauthorized", "new_token", ended=refused_at)
-        self.log.waited(time.perf_counter() - refused_at, "token")
-        await self._take_another_place()  # which may take longer than the new token lives
-        self.log.credential = await self._within(tokens.ensure_valid(self.services, self.target))
-        return await self._attempt(self._outgoing)
+        for again in range(MOST_TOKENS):
+            sent = self.log.credential
+            if answer.status != 401 or sent.generation is None or (again and not sent.is_over(self.services.clock())):
+                break
+            if self._upload is not None:
+                tokens.refresh_beside(self.services, self.target, sent)
+                break
+            refused_at = time.perf_counter()
+            try:
+                await self._within(tokens.refresh_after_401(self.services, self.target, sent))
+            except CallFailed:
+                break
+            self._end_attempt(401, "unauthorized", "new_token", ended=refused_at)
+            self.log.waited(time.perf_counter() - refused_at, "token")
+            await self._take_another_place()  # which may take longer than the new token lives
+            self.log.credential = await self._within(tokens.ensure_valid(self.services, self.target))
+            answer = await self._attempt(self._outgoing)
+        return answer
 
     async def _attempt(self, outgoing: Outgoing) -> Answer:
         limits, failed = self._limits, None

@@ -85,7 +85,7 @@ def refresh_beside(services: Services, target: Target, refused: Credential) -> N
 def is_refused_again(services: Services, target: Target, refused: Credential) -> bool:
     """Whether this token was itself got because of a 401, just now and not at its end: then one more would not help."""
     held = services.caches.of(Held).get(target.id)
-    if held is None or held.generation != refused.generation:
+    if held is None or held.generation != refused.generation or refused.is_over(services.clock()):
         return False
     is_young = held.lifetime_seconds is None or held.lifetime_seconds > REFUSED_SECONDS
     return is_young and time.monotonic() - services.refused.get(target.id, -REFUSED_SECONDS) < REFUSED_SECONDS
@@ -113,6 +113,8 @@ async def refresh_once(services: Services, target: Target, generation: int, caus
         asyncio.get_running_loop().call_later(pause, forget, services, target.id, asyncio.current_task())
     if cause == "refused":
         services.refused[target.id] = time.monotonic()
+    else:
+        services.refused.pop(target.id, None)
     return held
 
 

@@ -15,6 +15,7 @@ from quart_app.outbound.auth import OAuth2
 from quart_app.outbound.client import Answer, AttemptFailed
 from quart_app.outbound.oauth import GrantFailed, Issued
 from quart_app.outbound.oauth.answers import ANSWER_BYTES, token_answer
+from quart_app.outbound.oauth.refusals import judged
 from quart_app.outbound.oauth.requests import TokenRequest
 from quart_app.outbound.target import Target
 from quart_app.outbound.told import told
@@ -35,13 +36,19 @@ async def dial(
 
     Raises DialFailed, ClaimLost.
     """
+    assert isinstance(target.auth, OAuth2)
     noted = await note_sent(services, target, exchange)
     asked_at = services.clock()
     head: list[Answer] = []
     try:
         issued = await ask(services, target, exchange.id, request, check, head)
     except (AttemptFailed, GrantFailed) as error:
-        raise DialFailed(error, *((head[0].status, skew(services, head[0])) if head else ())) from None
+        if not head:
+            raise DialFailed(error) from None
+        ahead = skew(services, head[0])
+        if isinstance(error, GrantFailed):
+            error = judged(error, target.auth, ahead)
+        raise DialFailed(error, head[0].status, ahead) from None
     return Arrival(target.id, noted, issued, asked_at, skew_seconds=skew(services, head[0]))
 
 

@@ -1,7 +1,7 @@
 """A connection's tokens as this process knows them, from memory unless they changed."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from quart_app.errors import CallFailed
 from quart_app.models import Token
@@ -73,16 +73,22 @@ def held_of(services: Services, target: Target, row: Token) -> Held:
         expires_at=row.expires_at,
         lifetime_seconds=row.lifetime_seconds,
         refresh_at=row.refresh_at,
-        credential=credential_of(services, target, access, renewal, row.generation) if access else None,
+        credential=credential_of(services, target, access, renewal, row.generation, row.expires_at) if access else None,
     )
 
 
 def credential_of(
-    services: Services, target: Target, access_token: str, refresh_token: str | None, generation: int
+    services: Services,
+    target: Target,
+    access_token: str,
+    refresh_token: str | None,
+    generation: int,
+    expires_at: float | None,
 ) -> Credential:
     assert isinstance(target.auth, OAuth2)
     secrets, fingerprint = target.credential.secrets, services.vault.fingerprint
-    return oauth.credential(target.auth, access_token, refresh_token, generation, fingerprint, secrets)
+    made = oauth.credential(target.auth, access_token, refresh_token, generation, fingerprint, secrets)
+    return replace(made, expires_at=expires_at)
 
 
 def sealed(services: Services, connection_id: str, column: str, token: str) -> bytes:

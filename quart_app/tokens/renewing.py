@@ -136,8 +136,9 @@ async def fail(services: Services, target: Target, exchange: Exchange, failed: D
 
     Nothing is deleted. If another exchange stored a token meanwhile, that one counts. Raises the failure else.
     """
-    words = said(failed, step)
+    words, detail = said(failed, step), failed.detail
     if failed.state == "needs_sign_in" and await ledger.was_in_doubt(services, target.id, exchange.generation):
+        detail = LOST
         words |= {"reason": "lost_rotation", "detail": LOST}
     opened = services.change() if failed.state else services.db.begin()
     async with opened as session:
@@ -148,12 +149,12 @@ async def fail(services: Services, target: Target, exchange: Exchange, failed: D
             token.failures += 1
             failed.pause_seconds = pause_after(token.failures, failed.retry_after)
             token.retry_at = services.db.now() + failed.pause_seconds
-            await tell(session, services, target, failed, words["detail"], failures=token.failures)
+            await tell(session, services, target, failed, detail, failures=token.failures)
     held = await load(services, target)
     if held.generation != exchange.generation and held.credential is not None:
         return held
     services.events.publish("connection", {"name": target.name, "state": failed.state or target.state})
-    failed.detail = words["detail"]
+    failed.detail = detail
     raise failed
 
 
@@ -173,7 +174,7 @@ async def tell(
 
 def said(failed: DialFailed, step: Step) -> dict[str, Any]:
     """A failed exchange in the ledger's columns."""
-    words = {"state": step.state, "failure": failed.failure, "reason": failed.reason, "detail": failed.detail}
+    words = {"state": step.state, "failure": failed.failure, "reason": failed.reason, "detail": failed.full_detail}
     return words | {"skew_seconds": failed.skew_seconds}
 
 

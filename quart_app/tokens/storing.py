@@ -12,7 +12,7 @@ import msgspec
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app import connections, ledger, rescue, webhooks
+from quart_app import ledger, rescue, webhooks
 from quart_app.errors import CallFailed, DataError
 from quart_app.ledger import Exchange
 from quart_app.models import Connection, Token, TokenExchange
@@ -169,7 +169,7 @@ async def install(
     failed, token.failures = token.failures > 0, 0
     if exchange.cause == "sign_in":
         token.signed_in_at, token.signed_in_by = exchange.sent_at, arrival.actor
-        await connections.supersede(session, services, token.connection_id, but=exchange.id)
+        await grants.supersede(session, services, token.connection_id, but=exchange.id)
     await recover(session, services, connection, token.generation, failed=failed)
 
 
@@ -211,16 +211,17 @@ async def keep_in_memory(services: Services, target: Target, arrival: Arrival) -
     before = services.caches.of(Held).get(target.id)
     renewal = issued.refresh_token or (before.refresh_token if before else None)
     life, generation = issued.lifetime_seconds, exchange.generation + 1
+    expires_at = None if life is None else arrival.asked_at + life
     assert isinstance(target.auth, OAuth2)
     held = Held(
         generation=generation,
         access_token=issued.access_token,
         refresh_token=renewal,
         spare_refresh_token=None,
-        expires_at=None if life is None else arrival.asked_at + life,
+        expires_at=expires_at,
         lifetime_seconds=life,
         refresh_at=None,
-        credential=credential_of(services, target, issued.access_token, renewal, generation),
+        credential=credential_of(services, target, issued.access_token, renewal, generation, expires_at),
     )
     services.unstored[target.id] = services.caches.of(Held)[target.id] = held
     return held

@@ -59,6 +59,12 @@ class DialFailed(Exception):
         return self.error.code or self.error.failure
 
     @property
+    def full_detail(self) -> str:
+        """With the provider's own words, for people who manage the connection."""
+        said = self.error.said if isinstance(self.error, GrantFailed) else ""
+        return f"{self.detail} The provider says: {said}" if said else self.detail
+
+    @property
     def failure(self) -> str:
         """The class of what went wrong."""
         if isinstance(self.error, GrantFailed):

@@ -31,6 +31,7 @@ class Vault:
     def __init__(self, *contents: bytes, file: KeyFile | None = None) -> None:
         """With the keys themselves (32 bytes each), else those of the file."""
         self.file = file
+        self._seen = file and file.mark()  # before the reading: what changes in between is read again
         self._known: dict[bytes, Key] = {}
         self._first = self._learn(file.read() if file else [Key(content) for content in contents])
         self.fingerprint_by(self._first.fingerprint_key)
@@ -79,8 +80,10 @@ class Vault:
         One in which the key in use is missing is only believed where that key is kept beside it, as rotation leaves
         it: what a wrong file sealed could not be read once the right one is back.
         """
-        if self.file is None or not self.file.has_changed():
+        mark = self.file and self.file.mark()
+        if self.file is None or mark is None or mark == self._seen:
             return
+        self._seen = mark
         try:
             keys = self.file.read()
             if self._first.id not in [key.id for key in keys] and self.file.old(self._first.id) is None:

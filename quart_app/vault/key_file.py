@@ -7,7 +7,7 @@ left the file is kept beside it under its id, `switchboard.key.a1b2c3d4`: backup
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from quart_app.errors import DataError, SettingsError
@@ -18,7 +18,6 @@ from quart_app.vault.keys import Key, content_of, keys_in, new_key, words_in
 class KeyFile:
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._seen: tuple[int, ...] = ()
 
     def read(self) -> list[Key]:
         """Raises DataError for a file that others can read or that cannot be read, SettingsError for another text."""
@@ -26,7 +25,6 @@ class KeyFile:
 
     def _text(self) -> str:
         try:
-            self._seen = mark(self.path.stat())  # before the reading: what changes in between is read again
             return private_text(self.path)
         except OSError as error:
             raise DataError(
@@ -34,12 +32,13 @@ class KeyFile:
                 "key as SWITCHBOARD_SEALING_KEY; without it what was sealed stays sealed."
             ) from None
 
-    def has_changed(self) -> bool:
-        """Whether it is another file than the one read last, or has other text; one that is gone has not."""
+    def mark(self) -> tuple[int, ...] | None:
+        """What tells the file from another one and from itself with other text; None where it is not there."""
         try:
-            return mark(self.path.stat()) != self._seen
+            status = self.path.stat()
         except OSError:
-            return False
+            return None
+        return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
     def old_path(self, key_id: bytes) -> Path:
         """Where a key is kept once it left the file."""
@@ -71,18 +70,20 @@ class KeyFile:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Holds the file against other rotations (flock(2)). Raises DataError while there is one."""
-        with self._writing():
-            handle = os.open(self.path.with_name(f"{self.path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-            give_to(handle, self.path.stat())
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise DataError(f"the keys of {self.path} are being rotated already") from None
+        """Holds the file against other rotations (flock(2)). Raises DataError while there is one.
+
+        Where nothing can be written beside it, nobody can change it by `add` either, so there is nothing to hold.
+        """
+        with ExitStack() as stack:
+            with suppress(OSError):
+                handle = os.open(self.path.with_name(f"{self.path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+                stack.callback(os.close, handle)
+                give_to(handle, self.path.stat())
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise DataError(f"the keys of {self.path} are being rotated already") from None
             yield
-        finally:
-            os.close(handle)
 
     def add(self) -> None:
         """A new key before those that are in it: it seals from now on, and all of them can be read."""
@@ -111,11 +112,6 @@ class KeyFile:
             yield
         except OSError as error:
             raise DataError(f"cannot write beside the key file {self.path}: {error.strerror}") from None
-
-
-def mark(status: os.stat_result) -> tuple[int, ...]:
-    """What tells a file from another and from itself as it was."""
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def private_text(path: Path) -> str:

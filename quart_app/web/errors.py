@@ -8,6 +8,7 @@ from quart import Response, g, request
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from quart_app.db import is_busy
 from quart_app.errors import AppError
 from quart_app.web.pages import show
 from quart_app.web.problems import problem, title
@@ -24,6 +25,7 @@ CODES = {
     500: ("internal_error", "Something went wrong here; the log says where."),
 }
 NO_DATABASE = ("storage_unavailable", "The database does not answer now; try again in a moment.")
+BUSY = ("storage_busy", "Another process keeps the database locked; try again in a moment.")
 NO_MEMORY = ("out_of_memory", "The server has no memory left for this now; try again in a moment.")
 PASSING: tuple[tuple[type[Exception], tuple[str, str]], ...] = (
     (SQLAlchemyError, NO_DATABASE),
@@ -68,7 +70,7 @@ def what_to_say(error: Exception, endpoint: str | None) -> AppError:
     log_unforeseen(error, endpoint)
     for kind, said in PASSING:
         if isinstance(error, kind):
-            return AppError(503, *said, headers=[("Retry-After", "1")])
+            return AppError(503, *(BUSY if is_busy(error) else said), headers=[("Retry-After", "1")])
     return AppError(500, *CODES[500])
 
 

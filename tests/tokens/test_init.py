@@ -178,6 +178,25 @@ async def test_an_upstream_that_always_says_401_costs_one_refresh_and_one_repeti
 
 
 @SQLITE
+async def test_a_token_that_came_of_a_401_is_not_got_again_for_another_but_one_that_came_otherwise_is(
+    services: Services, sandbox: Sandbox
+) -> None:
+    target = await connected(services, sandbox.form("refresh_token"))
+    await send(services)
+    for expected in ([1, 2], [2]):
+        sandbox.server.access_tokens.clear()
+        refused = sandbox.server.store.refused
+        sent = await send(services)
+        assert generations(sent) == expected
+        assert sandbox.server.store.refused == refused + 1
+    assert (sent.call["status"], sandbox.token_requests) == (401, 2)
+    await tokens.refresh(services, target, forced=True)
+    sandbox.server.access_tokens.clear()
+    sent = await send(services)
+    assert (sent.call["status"], generations(sent), sandbox.token_requests) == (200, [3, 4], 4)
+
+
+@SQLITE
 async def test_a_401_that_a_refresh_cannot_cure_is_passed_on(services: Services, sandbox: Sandbox) -> None:
     await connected(services, sandbox.form("refresh_token"))
     await send(services)

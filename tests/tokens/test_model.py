@@ -7,12 +7,15 @@ claim can be taken over from a process that lives, and before a token of the nex
 """
 
 import asyncio
+import atexit
 import os
 import shutil
+import sqlite3
 import tempfile
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +24,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from sqlalchemy import select, update
+from sqlalchemy import update
 
-from quart_app import ledger, rescue
+from quart_app import connections, ledger, rescue
 from quart_app.ledger import ClaimLost, Exchange
-from quart_app.models import Connection, Token
+from quart_app.models import Token
 from quart_app.outbound.client import AttemptFailed
 from quart_app.outbound.oauth.answers import GrantFailed, token_answer
 from quart_app.rescue import Rescue
@@ -42,7 +45,7 @@ from quart_app.tokens.verdicts import DialFailed, Step, judge
 from tests.sandboxed import connected
 
 FOREVER = 1e9
-EXAMPLES = int(os.environ.get("SWITCHBOARD_TEST_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("SWITCHBOARD_TEST_EXAMPLES", "100"))
 FORM = {
     "name": "items",
     "base_url": "https://api.example.com/v1",
@@ -96,11 +99,14 @@ class Protocol(RuleBasedStateMachine):
         client = Client(client_id=DEMO.client_id, client_secret=DEMO.client_secret, refresh_token=DEMO.refresh_token)
         self.grace = grace > 0
         self.server = AuthorizationServer([client], rules, clock=time.time)
+        shutil.copytree(template(), self.folder, dirs_exist_ok=True)
         made = load_settings({"data": str(self.folder)}, {})
         self.nodes = [Node(self.run(self.stack.enter_async_context(open_services(made)))) for _ in range(2)]
         for node in self.nodes:
             self.bear(node)
-        self.target = self.run(connected(self.nodes[0].services, FORM))
+        self.target = self.run(connections.load(self.nodes[0].services, "items"))
+        self.look = sqlite3.connect(self.folder / "switchboard.db", isolation_level=None)
+        self.look.row_factory = sqlite3.Row
 
     def run(self, work: Any) -> Any:
         return self.loop.run_until_complete(work)
@@ -115,12 +121,19 @@ class Protocol(RuleBasedStateMachine):
     def family(self) -> Any:
         return self.server.families[0]
 
-    def row(self) -> Token:
-        async def read() -> Token:
-            async with self.nodes[0].services.db.session() as session:
-                return (await session.scalars(select(Token))).one()
+    def row(self) -> sqlite3.Row:
+        """The token, the connection's state, and whose the claim is."""
+        query = (
+            "SELECT tokens.*, connections.state, owner FROM tokens "
+            "JOIN connections ON connections.id = tokens.connection_id "
+            "LEFT JOIN token_exchanges ON token_exchanges.id = claim"
+        )
+        found: sqlite3.Row = self.look.execute(query).fetchone()
+        return found
 
-        return self.run(read())
+    def may_claim(self) -> bool:
+        row = self.row()
+        return row["claim"] is None or row["lease_until"] < time.time() or row["owner"] in self.ended
 
     @rule(data=st.data())
     def step(self, data: st.DataObject) -> None:
@@ -134,7 +147,7 @@ class Protocol(RuleBasedStateMachine):
         goes_wrong: list[tuple[Any, ...]] = []
         for number, node in enumerate(self.nodes):
             if node.exchange is None:
-                goes_on.append(("claim", number))
+                goes_on += [("claim", number)] if self.may_claim() else []
                 continue
             goes_wrong += [("crash", number), ("freeze", number)]
             if node.arrival is not None:
@@ -161,9 +174,8 @@ class Protocol(RuleBasedStateMachine):
         if found.owner in self.ended:
             self.run(settle_slots(node.services))
             found = self.run(ledger.standing(node.services, self.target.id))
-        free = found.claim is None or found.lapsed or found.owner in self.ended
         late = [one for one in self.requests() if one.answer is None and one.exchange.generation < found.generation]
-        if free and not late:
+        if not late:
             claiming = ledger.claim(node.services, self.target, found, grant_type="refresh_token", cause="expired")
             node.exchange = self.run(claiming)
 
@@ -172,6 +184,7 @@ class Protocol(RuleBasedStateMachine):
 
     def send(self, number: int) -> None:
         node = self.nodes[number]
+        assert node.exchange is not None
         node.services.caches.drop()
         held = self.run(load(node.services, self.target))
         noted = self.run(ledger.sent(node.services, self.target, node.exchange))
@@ -261,7 +274,8 @@ class Protocol(RuleBasedStateMachine):
     def freeze(self, number: int) -> None:
         """It stands still until its lease is over: what it had not sent times out, an answer waits for it."""
         node = self.nodes[number]
-        self.may_be_lost = self.may_be_lost or not self.grace
+        had_sent = node.request is not None or node.arrival is not None
+        self.may_be_lost = self.may_be_lost or (had_sent and not self.grace)
 
         async def lapse() -> None:
             async with node.services.db.begin() as session:
@@ -277,7 +291,7 @@ class Protocol(RuleBasedStateMachine):
     @invariant()
     def generations_only_grow(self) -> None:
         if hasattr(self, "target"):
-            generation = self.row().generation
+            generation = self.row()["generation"]
             assert generation >= self.generation
             self.generation = generation
 
@@ -285,7 +299,7 @@ class Protocol(RuleBasedStateMachine):
     def the_family_lives_unless_an_answer_was_lost_without_grace(self) -> None:
         if hasattr(self, "target") and not self.may_be_lost:
             assert self.family.revoked is None
-            assert self.state() == "ready"
+            assert self.row()["state"] == "ready"
 
     @invariant()
     def the_newest_token_is_somewhere(self) -> None:
@@ -313,18 +327,12 @@ class Protocol(RuleBasedStateMachine):
                     found.append(rescued(self.nodes[0].services, id_, sealed).issued.refresh_token)
         return [token for token in found if token]
 
-    def state(self) -> str:
-        async def read() -> str:
-            async with self.nodes[0].services.db.session() as session:
-                return (await session.scalars(select(Connection.state))).one()
-
-        return self.run(read())
-
     def teardown(self) -> None:
         """Whatever happened: after a restart it is refreshed once more, unless it was lost for good and says so."""
         try:
             if hasattr(self, "target"):
                 self.recover()
+                self.look.close()
         finally:
             self.run(self.stack.aclose())
             self.loop.close()
@@ -337,7 +345,7 @@ class Protocol(RuleBasedStateMachine):
         for number in (0, 1):
             self.crash(number)
         self.run(settle_slots(self.nodes[0].services))
-        before = self.row().generation
+        before = self.row()["generation"]
         self.claim(0)
         assert self.nodes[0].exchange is not None, "nobody can claim it any more"
         self.send(0)
@@ -347,9 +355,23 @@ class Protocol(RuleBasedStateMachine):
         self.answer(0)
         if self.nodes[0].arrival is not None:
             self.store(0)
-        if self.row().generation == before:
+        if self.row()["generation"] == before:
             assert self.may_be_lost
-            assert self.state() == "needs_sign_in"
+            assert self.row()["state"] == "needs_sign_in"
+
+
+@cache
+def template() -> Path:
+    """A data folder with the connection in it, made once."""
+    folder = Path(tempfile.mkdtemp(prefix="model-template-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+    async def make() -> None:
+        async with open_services(load_settings({"data": str(folder)}, {})) as services:
+            await connected(services, FORM)
+
+    asyncio.run(make())
+    return folder
 
 
 async def load_anew(services: Services, target: Any) -> Any:
@@ -358,6 +380,6 @@ async def load_anew(services: Services, target: Any) -> Any:
 
 
 Protocol.TestCase.settings = settings(
-    max_examples=EXAMPLES, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=EXAMPLES, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestProtocol = pytest.mark.timeout(600)(Protocol.TestCase)

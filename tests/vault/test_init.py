@@ -136,6 +136,14 @@ def test_a_new_key_seals_at_once_and_what_it_sealed_elsewhere_opens(file: KeyFil
         assert vault.unseal(before, **PLACE) == "before", "a key that was known is known"
 
 
+def test_a_change_is_taken_up_also_where_somebody_else_read_the_file_first(file: KeyFile) -> None:
+    vault = Vault(file=file)
+    before = vault.key_id
+    file.add()
+    file.read()
+    assert vault.seal("secret", **PLACE)[1:5] != before
+
+
 def test_a_key_that_is_kept_beside_the_file_opens_an_old_backup(file: KeyFile) -> None:
     sealed = Vault(file=file).seal("of old", **PLACE)
     file.add()

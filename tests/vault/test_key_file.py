@@ -68,17 +68,15 @@ def test_one_that_is_a_folder_or_has_no_place_is_said(tmp_path: Path) -> None:
         KeyFile(tmp_path / "nowhere" / "key").make()
 
 
-def test_a_change_is_seen_by_whoever_read_it_before(file: KeyFile) -> None:
-    reader = KeyFile(file.path)
-    assert reader.has_changed()
-    reader.read()
-    assert not reader.has_changed()
+def test_it_has_another_mark_once_it_has_other_text_and_none_once_it_is_gone(file: KeyFile) -> None:
+    before = file.mark()
+    assert KeyFile(file.path).mark() == before
+    file.read()
+    assert file.mark() == before
     file.add()
-    assert reader.has_changed()
-    reader.read()
-    assert not reader.has_changed()
+    assert file.mark() not in (None, before)
     file.path.unlink()
-    assert not reader.has_changed(), "one that is gone says nothing new"
+    assert file.mark() is None
 
 
 def test_a_new_key_comes_first_and_the_old_one_stays(file: KeyFile) -> None:
@@ -135,9 +133,18 @@ def test_a_link_to_the_file_stays_a_link(file: KeyFile, tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     file = KeyFile(tmp_path / "gone" / "key")
-    for change in (file.add, file.retire, lambda: file.alone().__enter__()):
-        with pytest.raises(DataError, match=r"cannot (read|write beside) the key file .*: No such file or directory"):
+    for change in (file.add, file.retire):
+        with pytest.raises(DataError, match=r"cannot read the key file .*: No such file or directory"):
             change()
+
+
+def test_one_that_cannot_be_changed_need_not_be_held_and_says_so_when_it_is_to_be(file: KeyFile) -> None:
+    file.path.with_name("switchboard.key.lock").mkdir()
+    file.path.with_name("switchboard.key.new").mkdir()
+    before = file.path.read_text()
+    with file.alone(), pytest.raises(DataError, match=f"cannot write beside the key file {file.path}: "):
+        file.add()
+    assert file.path.read_text() == before
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has files of others to rotate")

@@ -1,11 +1,14 @@
 """Every error of every route has the one shape; a page gets an error page."""
 
 import re
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 from quart import Quart
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as WaitedTooLong
 
 from quart_app import accounts, create_app
 from quart_app.errors import AppError
@@ -154,7 +157,14 @@ async def broken(tmp_path: Path) -> Any:
     async def hoard() -> Any:
         raise MemoryError
 
+    async def wait() -> Any:
+        raise WaitedTooLong("for its turn")
+
+    async def ask() -> Any:
+        raise OperationalError("SELECT 1", {}, sqlite3.OperationalError("disk I/O error"))
+
     views = {"/api/fails": fail, "/fails": fail, "/api/empty": leave_out, "/api/odd": refuse, "/api/hoards": hoard}
+    views |= {"/api/waits": wait, "/api/asks": ask}
     for path, view in views.items():
         app.add_url_rule(path, f"{view.__name__}{path}", view)
     async with app.test_app():
@@ -172,9 +182,13 @@ async def test_what_nobody_foresaw_is_500_and_says_nothing_of_itself(
     assert path == "/api/empty" or "unforeseen" in said
 
 
-async def test_memory_that_runs_out_is_503_and_worth_another_try(broken: Quart) -> None:
-    answer = await Asker(broken).get("/api/hoards")
-    await problem_in(answer, 503, "out_of_memory")
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [("/api/hoards", "out_of_memory"), ("/api/waits", "storage_busy"), ("/api/asks", "storage_unavailable")],
+)
+async def test_what_passes_is_503_and_worth_another_try(broken: Quart, path: str, code: str) -> None:
+    answer = await Asker(broken).get(path)
+    await problem_in(answer, 503, code)
     assert answer.headers["Retry-After"] == "1"
 
 
