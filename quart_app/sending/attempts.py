@@ -217,10 +217,7 @@ class Attempts:
         return await self._attempt(following)
 
     async def _send_handling_auth(self) -> Answer:
-        """Once more after a 401, if the body can be sent again and a newer token is to be had.
-
-        And twice more where that one expired on its way, as tokens of seconds may.
-        """
+        """Once more after a 401, if it can be sent again with a newer token; also after one that expired on its way."""
         self._hop, self._abroad = None, False
         answer = await self._attempt(self._outgoing)
         for again in range(MOST_TOKENS):

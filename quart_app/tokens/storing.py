@@ -12,7 +12,7 @@ import msgspec
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app import ledger, rescue, webhooks
+from quart_app import grants, ledger, rescue, webhooks
 from quart_app.errors import CallFailed, DataError
 from quart_app.ledger import Exchange
 from quart_app.models import Connection, Token, TokenExchange

@@ -6,6 +6,7 @@ import dataclasses
 import gzip
 import hashlib
 import sys
+import time
 import zlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -331,6 +332,28 @@ async def test_a_401_is_repeated_once_with_a_new_token(
     assert shown["response"]["body"]["text"] == f"you sent [redacted:access_token:{told}]"
     assert [seen.body for seen in upstream.seen if seen.path != "/token"] == [body or b""] * 2
     assert services.client.limits_of(made.target).taken == 0
+
+
+@pytest.mark.parametrize(("over", "calls"), [(1, 3), (2, 4), (9, 4)])
+async def test_a_401_to_a_token_that_expired_on_its_way_is_repeated_with_another_new_one(
+    services: Services, upstream: Upstream, over: int, calls: int
+) -> None:
+    """Where that goes on, only so often."""
+    provider = Provider(upstream, good={f"at-{over + 2}"})
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        answer = await provider.answer(request)
+        if request.path != "/token" and 1 < len(provider.calls) <= over + 1:
+            services.clock = lambda moved=len(provider.calls): time.time() + 3601.0 * moved
+        return answer
+
+    upstream.handler = slow
+    made = flight(services, await aim(services, upstream.url, provider.auth))
+    await fly(made)
+    assert len(provider.calls) == provider.issued == calls
+    shown = await on_record(services, made.id)
+    assert shown["status"] == (200 if over < 3 else 401)
+    assert [attempt["token_generation"] for attempt in shown["attempts"]] == list(range(1, calls + 1))
 
 
 async def test_an_api_that_always_says_401_is_asked_twice_and_its_401_passed_on(
