@@ -85,16 +85,20 @@ def read_options() -> argparse.Namespace:
 
 
 async def inject_all(chosen: list[Fault], told: dict[str, object]) -> list[Finding]:
-    findings = []
+    """Those that mostly wait at the same time, then all others one after another, so that nothing disturbs them."""
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         template = Path(folder) / "template"
         key = await asyncio.to_thread(prepare, template)
-        for one in chosen:
+
+        async def inject_one(one: Fault) -> Finding:
             print(f"  {one.id}: {one.title}", file=sys.stderr, flush=True)
             finding = await inject(one, seed=int(str(told["seed"])), template=template, key=key)
             tell(finding, told)
-            findings.append(finding)
-    return findings
+            return finding
+
+        findings = await asyncio.gather(*(inject_one(one) for one in chosen if one.waits))
+        findings += [await inject_one(one) for one in chosen if not one.waits]
+    return sorted(findings, key=lambda finding: int(finding.fault.id))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,10 @@ HOLD = f'cd "$1" && mount -t tmpfs -o size={SIZE_MIB}m tmpfs "$1" && cp -a . "$1
 BALLAST = "ballast"
 
 
+class NotMounted(Exception):
+    """The system lets nobody but root mount anything, not even in a namespace of its own."""
+
+
 @asynccontextmanager
 async def on_small_disk(bench: Bench, kept: Sequence[str] = ()) -> AsyncIterator[tuple[Switchboard, Path]]:
     """A server as `bench.serving` has it, with a hand, on such a disk; and its folder as it is seen from here."""
@@ -39,7 +43,7 @@ async def mounted(folder: Path) -> AsyncIterator[tuple[tuple[str, ...], Path]]:
     """A tmpfs over a folder, with what is in it, in a mount namespace of its own, for which nobody has to be root.
 
     Gives what a program is started through to be in there, and the folder as it is seen from outside; at the end all
-    that is on it is in the folder itself.
+    that is on it is in the folder itself. Raises NotMounted.
     """
     holder = await asyncio.create_subprocess_exec(
         *("unshare", "-Urm", "sh", "-c", HOLD, "sh", str(folder)),
@@ -50,7 +54,7 @@ async def mounted(folder: Path) -> AsyncIterator[tuple[tuple[str, ...], Path]]:
     assert holder.stdout is not None
     try:
         if await holder.stdout.readline() != b"held\n":
-            raise OSError("no file system can be mounted here (unshare -Urm)")
+            raise NotMounted("No file system can be mounted here: `unshare -Urm` is not allowed.")
         enter = ("nsenter", f"--target={holder.pid}", "--user", "--mount", "--preserve-credentials")
         seen = Path(f"/proc/{holder.pid}/root{folder}")
         yield (*enter, f"--wd={os.getcwd()}", "--"), seen

@@ -86,6 +86,7 @@ PASSES = ("an answer after 29 s", "a reset, twice, after it rotated")
     unit="requests",
     note="Each failure has one connection whose token is due to be refreshed and good yet, and one whose token has "
     f"expired, with a caller a second who has {TOTAL_SECONDS:g} s. The server's clock is moved to get there.",
+    waits=True,
 )
 async def endpoint_fails(bench: Bench) -> None:
     async with serving_sandbox() as sandbox, bench.serving(hand=()) as switchboard:

@@ -22,7 +22,10 @@ Injection = Callable[["Bench"], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Fault:
-    """`figure` says what is measured, in `unit`; `note` where the row of the list is done otherwise, and why."""
+    """`figure` says what is measured, in `unit`; `note` where the row of the list is done otherwise, and why.
+
+    One that mostly `waits` runs beside others of its kind.
+    """
 
     id: str
     title: str
@@ -31,6 +34,7 @@ class Fault:
     unit: str
     inject: Injection
     note: str = ""
+    waits: bool = False
 
 
 FAULTS: dict[str, Fault] = {}
@@ -38,12 +42,12 @@ FAULTS: dict[str, Fault] = {}
 
 
 def fault(
-    id_: str, title: str, *, invariant: str, figure: str, unit: str, note: str = ""
+    id_: str, title: str, *, invariant: str, figure: str, unit: str, note: str = "", waits: bool = False
 ) -> Callable[[Injection], Injection]:
     """Enters a function into the list."""
 
     def enter(inject: Injection) -> Injection:
-        FAULTS[id_] = Fault(id_, title, invariant, figure, unit, inject, note)
+        FAULTS[id_] = Fault(id_, title, invariant, figure, unit, inject, note, waits)
         return inject
 
     return enter

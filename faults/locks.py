@@ -42,6 +42,7 @@ sys.stdin.read()
     "more threads; afterwards all is as before, and all calls are on record",
     figure="how long reading calls took meanwhile",
     unit="s",
+    waits=True,
 )
 async def database_is_locked(bench: Bench) -> None:
     async with (

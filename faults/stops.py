@@ -14,6 +14,7 @@ from tests.wire import Wire
 
 ANSWER_SECONDS, TERM_SECONDS = 8, 1.0
 LOST_SECONDS = 2
+TOKEN_SECONDS, LONGEST_SECONDS = 30.0, 90.0
 SLACK_SECONDS = 4.0
 KINDS = ("a call", "a call that is left", "a person", "a call, whose first answer is lost")
 TIMES = 2
@@ -27,13 +28,22 @@ TIMES = 2
     figure="lost rotations",
     unit="tokens",
     note=f"The provider has rotated when the signal comes, after {TERM_SECONDS:g} s, and answers later. One answer in "
-    "four is lost then, and asked for again within the provider's grace while the process ends.",
+    "four is lost then, and asked for again within the provider's grace while the process ends. Another server waits "
+    "for an answer that never comes, which ends with the 30 s that a token request has.",
+    waits=True,
 )
 async def stopped_during_refreshes(bench: Bench) -> None:
-    async with serving_sandbox(access_seconds=3600, grace_seconds=60) as sandbox, bench.serving() as switchboard:
+    await asyncio.gather(answered_later(bench), never_answered(bench))
+
+
+async def answered_later(bench: Bench) -> None:
+    async with serving_sandbox() as sandbox, bench.serving() as switchboard:
         kinds = list(KINDS) * TIMES
         bench.random.shuffle(kinds)
-        grants = [await sign_in(switchboard, sandbox, f"c{number}", grace_seconds=60) for number in range(len(kinds))]
+        grants = [
+            await sign_in(switchboard, sandbox, f"c{n}", access_seconds=3600, grace_seconds=60 if "lost" in kind else 0)
+            for n, kind in enumerate(kinds)
+        ]
         asking = [asyncio.create_task(begin(grant, kind)) for grant, kind in zip(grants, kinds, strict=True)]
         dialled = await eventually(lambda: all(grant.dials for grant in grants), 10)
         bench.check(dialled is not None, "not every refresh was begun")
@@ -52,6 +62,28 @@ async def stopped_during_refreshes(bench: Bench) -> None:
             bench.check(stored.get(grant.name) == 1, f"{kind}: generation {stored.get(grant.name)} was stored")
             lost += not await survived(bench, grant, kind)
         bench.figure(lost)
+
+
+async def never_answered(bench: Bench) -> None:
+    """The stop waits for the one token request that is on its way, and for no other."""
+    async with serving_sandbox() as sandbox, bench.serving() as switchboard:
+        grant = await sign_in(switchboard, sandbox, "silent", access_seconds=3600)
+        grant.trick(ends="never", times=None)
+        asking = asyncio.create_task(begin(grant, "a call that is left"))
+        bench.check(await eventually(lambda: grant.dials, 10) is not None, "no refresh was begun")
+        await asking
+        began = time.monotonic()
+        process = switchboard.process
+        assert process is not None
+        process.terminate()
+        code = await asyncio.to_thread(process.wait, LONGEST_SECONDS)
+        took = time.monotonic() - began
+        bench.ran()
+        in_time = took <= TOKEN_SECONDS + SLACK_SECONDS
+        bench.check((code, grant.dials, in_time) == (0, 1, True), f"never: {code}, {grant.dials} dials, {took:.1f} s")
+        grant.behave()
+        await asyncio.to_thread(switchboard.start)
+        bench.check(await grant.is_whole(), f"never: it does not work afterwards: {await grant.state()}")
 
 
 async def begin(grant: Grant, kind: str) -> None:

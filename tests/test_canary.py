@@ -117,7 +117,9 @@ class Blabber:
             return web.json_response({"error": "invalid_grant", "error_description": heard}, status=400)
         answer = {"access_token": self.planted.add(f"access token {self.issued}", f"at-{secrets.token_hex(12)}")}
         answer["refresh_token"] = self.planted.add(f"refresh token {self.issued}", f"rt-{secrets.token_hex(12)}")
-        return web.json_response(answer | {"token_type": "Bearer", "expires_in": 3600})
+        new = " ".join(answer.values())
+        headers = {"X-New": new, "Location": f"/?new={quote(new)}#{quote(new)}"}
+        return web.json_response(answer | {"token_type": "Bearer", "expires_in": 3600, "scope": new}, headers=headers)
 
 
 def connections(planted: Planted, url: str) -> dict[str, dict[str, Any]]:

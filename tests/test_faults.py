@@ -2,18 +2,19 @@
 
 import asyncio
 import json
+import subprocess
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from faults import __main__ as runner
-from faults import page
+from faults import disks, page
 from faults.harness import FAULTS, Bench, Fault, inject, percentile, rounded
 from faults.names import NXDOMAIN, Says, addresses_in, question, reply
 from faults.switchboard import prepare
 
-ROWS = {str(number) for number in (2, 3, 7, 15, *range(17, 33), 35, *range(38, 44))}
+ROWS = {str(number) for number in (2, 3, 6, 7, 9, 10, 12, 15, *range(17, 44))}
 ABOUT = {"seed": 1, "git": "abc", "versions": {"python": "3.11"}}
 
 
@@ -58,6 +59,26 @@ async def test_a_seed_gives_the_same_chance_again(tmp_path: Path) -> None:
     for seed in (1, 1, 2):
         await inject(Fault("0", "", "", "", "", injection), seed=seed, template=tmp_path, key="")
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+async def test_a_small_disk_is_full_to_its_last_byte_and_what_is_on_it_comes_back(tmp_path: Path) -> None:
+    (tmp_path / "before").write_text("from before")
+    try:
+        async with disks.mounted(tmp_path) as (prefix, seen):
+            inside = [*prefix, "cat", str(tmp_path / "before")]
+            assert (await asyncio.to_thread(subprocess.check_output, inside)) == b"from before"
+            disks.fill(seen)
+            with pytest.raises(OSError, match="No space left"):
+                (seen / "after").write_text("x")
+            disks.free(seen)
+            (seen / "after").write_text("from the disk")
+            assert not (tmp_path / "after").exists()
+    except disks.NotMounted as error:
+        pytest.skip(str(error))
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "before": "from before",
+        "after": "from the disk",
+    }
 
 
 @pytest.mark.parametrize(("share", "found"), [(50, 2.0), (99, 4.0), (25, 1.0)])

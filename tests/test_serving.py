@@ -175,7 +175,7 @@ def test_a_wrong_key_stops_the_start_and_changes_nothing(tmp_path: Path) -> None
     other = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
     refused = serve(served.data, "--bind", f"127.0.0.1:{served.port}", SWITCHBOARD_SEALING_KEY=other)
     assert refused.returncode == 1
-    assert "This is not the key that the database was sealed with" in refused.stderr
+    assert "The database does not open with this key" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert other not in refused.stderr
     assert (tmp_path / "data" / "switchboard.db").read_bytes() == before
@@ -202,6 +202,7 @@ def test_the_folder_and_all_in_it_are_for_their_owner_only(tmp_path: Path) -> No
         assert mode(served.data) == 0o700
         modes = {path.name: mode(path) for path in served.data.iterdir()}
     assert modes.keys() >= {"switchboard.db", "switchboard.db-wal", "switchboard.db-shm", "switchboard.key"}
+    assert modes.pop("rescue") == 0o700
     assert set(modes.values()) == {0o600}
 
 

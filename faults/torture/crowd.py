@@ -79,7 +79,7 @@ async def rush(
                 for one in servers:
                     group.create_task(call_for(rushed, one, seconds, callers, Random(bench.random.random())))
             rushed.seconds = time.monotonic() - began
-            rushed.stats = await stats(base)
+        rushed.stats = await stats(base)
         bench.ran(rushed.calls)
         judge(bench, rushed, seconds)
         for said in await left_by(bench, url, rushed, servers):

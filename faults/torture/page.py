@@ -11,6 +11,8 @@ from faults.torture.freezes import FREEZE_SECONDS, Thaw
 from faults.torture.kills import GRACES, MAY_LOSE, VICTIMS, Tally
 from faults.torture.takeovers import Takeover
 
+LONGEST = 400
+
 INTRODUCTION = """\
 The promise is that a refresh token is never spent twice and never lost, whatever crashes, hangs or races. This page
 is the proof: the process that keeps the tokens is killed and stopped in the middle of its exchanges, and then each
@@ -192,8 +194,12 @@ def crowd(rush: Rush) -> list[str]:
 
 
 def broken(findings: Sequence[Finding]) -> list[str]:
-    """What did not hold, in the words of the run; nothing where all held."""
-    said = [f"- **{finding.fault.id}** {what}" for finding in findings for what in finding.violations]
+    """What did not hold, in the words of the run, each on a line; nothing where all held."""
+    said = [
+        f"- **{finding.fault.id}** {' '.join(what.split())[:LONGEST]}"
+        for finding in findings
+        for what in finding.violations
+    ]
     return ["## What did not hold", "\n".join(said)] if said else []
 
 

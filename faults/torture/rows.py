@@ -57,6 +57,7 @@ SMALL_FREEZES = (("after_send", 0), ("after_rescue", 0), ("after_answer", 60))
     unit="requests",
     note="On PostgreSQL. One that stood still with the answer in its memory alone leaves the other no choice but to "
     "ask again, which is within the provider's grace here; `make torture` has every step.",
+    waits=True,
 )
 async def stopped_beyond_its_lease(bench: Bench) -> None:
     async with neighbours.postgres() as server, asyncio.TaskGroup() as group:

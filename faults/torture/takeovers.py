@@ -19,7 +19,7 @@ from tests.sandboxed import serving_sandbox
 
 ACCESS_SECONDS = 1
 GRACES = (0, 60)
-ROUNDS = 5
+ROUNDS = 4
 DYING_SECONDS = 15.0
 
 

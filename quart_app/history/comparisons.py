@@ -93,7 +93,8 @@ def plain(shown: Mapping[str, Any]) -> dict[str, Any]:
 def by_name(headers: Sequence[Sequence[str]]) -> dict[str, Any]:
     found: dict[str, list[str]] = {}
     for name, value in headers:
-        found.setdefault(name.lower(), []).append(value)
+        if name.lower() != "date":  # when it was said (RFC 9110 §6.6.1)
+            found.setdefault(name.lower(), []).append(value)
     return {name: values[0] if len(values) == 1 else values for name, values in sorted(found.items())}
 
 

@@ -201,6 +201,8 @@ async def left_open(services: Services) -> Sequence[TokenExchange]:
 
 async def prune(services: Services) -> None:
     """Takes out what ended before the calls that are kept; the last exchange of each connection stays."""
+    if not services.settings.keep_days:
+        return
     before = services.clock() - services.settings.keep_days * 86400.0
     last = select(func.max(TokenExchange.id)).group_by(TokenExchange.connection_id)
     async with services.db.begin() as session:

@@ -4,7 +4,8 @@ What is shown of a form or an answer is what is known to be harmless, by name; e
 token, which no redactor can know yet, is never in it.
 """
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -27,6 +28,16 @@ FORM = "application/x-www-form-urlencoded"
 SHOWN = frozenset(("token_type", "expires_in", "scope", "refresh_token_expires_in", "refresh_expires_in", "error"))
 """Members of an answer; of a form it is what the grants say is public."""
 
+SHOWN_HEADERS = frozenset(
+    ("age", "allow", "cache-control", "connection", "content-encoding", "content-length", "content-type", "date",
+     "expires", "keep-alive", "location", "pragma", "retry-after", "server", "transfer-encoding", "vary", "via",
+     "www-authenticate", "x-correlation-id", "x-request-id")
+)  # fmt: skip
+"""Of an answer; of `location` the part before query and fragment, where some providers put tokens."""
+
+SHORTEST_SECRET = 8
+"""Shortest text of an answer that is looked for elsewhere in it: `"active": "yes"` is no secret."""
+
 
 class Entry:
     """An exchange while it runs: its record, and the timings that the engine fills."""
@@ -45,8 +56,9 @@ class Entry:
 
     def answered(self, answer: Answer, content: bytes) -> None:
         """The answer, whole; of one that is no JSON object only its size is kept."""
-        call = self.record.call
-        call["response_headers"] = as_json(self.redactor.headers(answer.headers, NAMED))
+        call, new = self.record.call, secrets_in(content)
+        headers = [(name, shown_header(name, value, new)) for name, value in answer.headers]
+        call["response_headers"] = as_json(self.redactor.headers(headers, NAMED))
         call["response_size"], call["response_media_type"] = len(content), content_headers(answer.headers)[0]
         shown = shown_answer(content, self.redactor)
         call["response_truncated"] = shown is None and bool(content)
@@ -118,10 +130,48 @@ def shown_answer(content: bytes, redactor: Redactor) -> bytes | None:
         return None
     if not isinstance(answer, dict):
         return None
-    return msgspec.json.encode({name: shown(name, value, redactor) for name, value in answer.items()})
+    new = texts_of(answer)
+    return msgspec.json.encode(
+        {redactor.text(name): shown(name, value, redactor, new) for name, value in answer.items()}
+    )
 
 
-def shown(name: str, value: Any, redactor: Redactor) -> Any:
+def shown(name: str, value: Any, redactor: Redactor, new: Collection[str]) -> Any:
     if name not in SHOWN or not isinstance(value, str | int | float | None):
         return MARK
-    return redactor.text(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return MARK if any(text in value for text in new) else redactor.text(value)
+
+
+def shown_header(name: bytes, value: bytes, new: Collection[str]) -> bytes:
+    """The value of an answer's header, a mark for that of one that is not known or that repeats a secret."""
+    known, text = name.decode("latin-1").lower(), value.decode("latin-1")
+    if known == "location":
+        text = re.split("[?#]", text, maxsplit=1)[0]
+    if known not in SHOWN_HEADERS or any(secret in text for secret in new):
+        return MARK.encode()
+    return text.encode("latin-1")
+
+
+def secrets_in(content: bytes) -> frozenset[str]:
+    """What may be secret in an answer, as an object or a form; of anything else nobody can tell."""
+    try:
+        answer = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        answer = dict(parse_qsl(content.decode("latin-1")))
+    return texts_of(answer)
+
+
+def texts_of(answer: Any) -> frozenset[str]:
+    """All texts of an answer but those of the members that are shown."""
+    found, left = set(), [answer]
+    while left:
+        part = left.pop()
+        if isinstance(part, dict):
+            left += [value for name, value in part.items() if name not in SHOWN]
+        elif isinstance(part, list):
+            left += part
+        elif isinstance(part, str) and len(part) >= SHORTEST_SECRET:
+            found.add(part)
+    return frozenset(found)

@@ -7,6 +7,7 @@ some providers bill each one.
 from collections.abc import Sequence
 from typing import Any
 
+import structlog
 from sqlalchemy import or_, select
 
 from quart_app import connections, tokens
@@ -14,6 +15,8 @@ from quart_app.models import Connection, Token
 from quart_app.services import Services
 
 MOST_AT_ONCE = 16
+
+log = structlog.get_logger()
 
 
 async def tick(services: Services) -> None:
@@ -23,7 +26,11 @@ async def tick(services: Services) -> None:
         is_used = services.used.get(id_, 0.0) > (refreshed_at or 0.0)
         if id_ in services.refreshes or not (renews or is_used):
             continue
-        target = await connections.load(services, name)
+        try:
+            target = await connections.load(services, name)
+        except Exception as error:  # one that does not open, or was just deleted, holds up no other
+            log.warning("not_refreshed_ahead", connection=name, kind=type(error).__name__)
+            continue
         tokens.refreshing(services, target, generation, "ahead")
         begun += 1
         if begun == MOST_AT_ONCE:

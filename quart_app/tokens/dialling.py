@@ -122,10 +122,13 @@ def told_to_wait(services: Services, answer: Answer) -> float | None:
 
 
 def skew(services: Services, answer: Answer) -> float | None:
-    """How far our clock is ahead of the provider's Date (RFC 9110 §6.6.1), in whole seconds; None without one."""
+    """How far our clock is ahead of the provider's Date (RFC 9110 §6.6.1), in whole seconds; None without one.
+
+    Nor for one that is none, whatever it is: it comes with a token that must not be lost for it.
+    """
     said = next((value for name, value in answer.headers if name.lower() == b"date"), b"")
     try:
         moment = parsedate_to_datetime(said.decode("latin-1"))
-    except ValueError:
+    except (ValueError, OverflowError):  # a year or an offset of twenty digits
         return None
     return float(round(services.clock() - moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()))

@@ -34,6 +34,12 @@ GIVE_BACK_SECONDS = 0.5
 TAKEOVER_SECONDS = 2.0
 """How long a lease that ran out is watched first: its owner may have its token ready and wait for the database."""
 
+SOON_SECONDS = 10.0
+"""While the app stops, an answer is asked for again only where it was lost so soon: the stop has to end in time.
+
+The exchange is left in doubt, and the next one sends the same token.
+"""
+
 LOST = (
     "The answer to an earlier exchange was lost, and the provider had spent the refresh token by then: sign in again."
 )
@@ -65,7 +71,7 @@ async def claim_or_wait(
     """The right to dial; where another process has it, the token that comes of it."""
     assert isinstance(target.auth, OAuth2)
     lapsed: tuple[str, float] | None = None
-    deadline = time.monotonic() + ledger.LEASE_SECONDS + TAKEOVER_SECONDS
+    deadline = time.monotonic() + ledger.LEASE_SECONDS + 2 * TAKEOVER_SECONDS  # so it outlasts lease and watch
     while time.monotonic() < deadline:
         found = await ledger.standing(services, target.id)
         if found is None or target.id in services.unstored:
@@ -97,7 +103,7 @@ async def claim_or_wait(
 
 async def carry_out(services: Services, target: Target, exchange: Exchange, *, spends: bool, fresh: bool) -> Held:
     """Dials under the claim, again where the answer was lost, and stores what comes."""
-    tries, spare = 0, False
+    tries, spare, began = 0, False, time.monotonic()
     while True:
         held = await load(services, target)
         try:
@@ -105,7 +111,8 @@ async def carry_out(services: Services, target: Target, exchange: Exchange, *, s
                 arrival = await dial_with(services, target, exchange, held, spare=spare)
             except DialFailed as failed:
                 has_spare = held.spare_refresh_token is not None and not spare
-                step = judge(failed, spends=spends, tries=tries, fresh=fresh, has_spare=has_spare)
+                in_time = not services.draining or time.monotonic() - began < SOON_SECONDS
+                step = judge(failed, spends=spends, tries=tries, fresh=fresh and in_time, has_spare=has_spare)
                 if step.next == "stop":
                     return await fail(services, target, exchange, failed, step)
                 tries, spare = tries + 1, spare or step.next == "spare"

@@ -4,6 +4,8 @@ A token in a slot is stored. An exchange that was only claimed never left, so it
 spent the refresh token: the same token is sent again at once, inside the grace that many providers give.
 """
 
+from pathlib import Path
+
 import structlog
 from sqlalchemy import update
 
@@ -32,16 +34,22 @@ async def settle_slots(services: Services) -> None:
         with rescue.held(path) as file:
             if file is None:
                 continue
-            try:
-                for exchange, content in rescue.contents(file):
-                    arrival = rescued(services, exchange, content)
-                    where = await commit(services, arrival)
-                    log.warning("token_rescued", exchange=exchange, place=where)
-            except DataError as error:
-                log.error("rescue_unreadable", file=str(path), detail=str(error))
+            stored = [await settle_slot(services, path, *slot) for slot in rescue.contents(file)]
+            if all(stored):
+                path.unlink(missing_ok=True)
+            else:
                 path.rename(path.with_suffix(".unreadable"))
-                continue
-            path.unlink(missing_ok=True)
+
+
+async def settle_slot(services: Services, path: Path, exchange: str, content: bytes) -> bool:
+    """Whether its token is stored now. One that a power cut left half written or half cleared is not readable."""
+    try:
+        where = await commit(services, rescued(services, exchange, content))
+    except DataError as error:
+        log.error("rescue_unreadable", file=str(path), detail=str(error))
+        return False
+    log.warning("token_rescued", exchange=exchange, place=where)
+    return True
 
 
 async def settle_exchange(services: Services, row: TokenExchange) -> None:
@@ -57,9 +65,14 @@ async def settle_exchange(services: Services, row: TokenExchange) -> None:
 
 
 async def target_of(services: Services, connection_id: str) -> Target | None:
+    """None for a connection that is gone, and for one that does not open: nobody can dial for it either."""
     async with services.db.session() as session:
         row = await session.get(Connection, connection_id)
-    return None if row is None else connections.target_of(services, row)
+    try:
+        return None if row is None else connections.target_of(services, row)
+    except (DataError, ValueError) as error:
+        log.error("connection_unreadable", connection=connection_id, kind=type(error).__name__)
+        return None
 
 
 def spends(target: Target) -> bool:

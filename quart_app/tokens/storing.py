@@ -138,6 +138,8 @@ def told(arrival: Arrival, where: Place) -> dict[str, Any]:
     aside = "It came back after its claim was lost and a newer one was stored; it is kept aside."
     return {
         "state": "stored",
+        "failure": None,
+        "reason": None,  # it may have been closed as in doubt meanwhile
         "detail": aside if where == "older" else None,
         "oddities": list(arrival.issued.oddities),
         "skew_seconds": arrival.skew_seconds,

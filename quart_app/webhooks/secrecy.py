@@ -3,6 +3,7 @@
 Both are sealed together in the row's `sealed_secret`; its `url` is only what may be shown.
 """
 
+import re
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -14,6 +15,8 @@ from quart_app.webhooks.signatures import new_secret
 
 OVERLAP_SECONDS = 86400.0
 """For how long deliveries carry a signature by the secret before as well, once there is a new one."""
+
+WORD = re.compile(r"[a-z]{1,10}")
 
 
 @dataclass(frozen=True, repr=False)
@@ -47,11 +50,14 @@ def kept(services: Services, row: Webhook) -> Kept:
 
 
 def shown(url: str) -> str:
-    """What tells a URL from others without what may be a key: the origin, and the first segment if more follow it."""
+    """What tells a URL from others without what may be a key: the origin, and the first segment if more follow it.
+
+    That only where it is a plain word: in some URLs the key comes first, as Telegram's `/bot123:…/sendMessage`.
+    """
     place, query, _ = url.partition("?")
     base = parse_base(place)
     first, *more = base.path[1:].split("/")
-    if more:
+    if more and WORD.fullmatch(first):
         return f"{base.origin}/{first}/…"
     return f"{base.origin}/…" if first or query else base.origin
 

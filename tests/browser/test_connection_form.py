@@ -153,7 +153,7 @@ def test_faults_of_the_variables_and_of_the_server_stand_at_their_fields(tabs: A
         "/auth/private_key": "PEM",
         "/auth/claims": "dictionary",
     }.items():
-        assert says in dialog.locator(f"[data-fault-of='{pointer}']").inner_text()
+        dialog.locator(f"[data-fault-of='{pointer}']", has_text=says).wait_for()
     assert fault.is_hidden()
 
 

@@ -158,3 +158,13 @@ async def test_old_exchanges_go_but_for_the_last_of_each_connection(services: Se
         await session.execute(update(TokenExchange).values(ended_at=1.0))
     await ledger.prune(services)
     assert len(await entries(services)) == 1
+
+
+async def test_where_calls_stay_for_ever_so_do_exchanges(services: Services, target: Target) -> None:
+    services.settings = replace(services.settings, keep_days=0)
+    for _ in range(3):
+        await claim(services, target)
+    async with services.db.begin() as session:
+        await session.execute(update(TokenExchange).values(ended_at=1.0))
+    await ledger.prune(services)
+    assert len(await entries(services)) == 3

@@ -6,7 +6,6 @@ import dataclasses
 import gzip
 import hashlib
 import sys
-import time
 import zlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -26,6 +25,7 @@ from quart_app.services import Services
 from tests.flights import aim, answering, flight, fly, on_record, state_of, until_seen, until_state
 from tests.outbound.upstreams import OK, WHOLE, raw, then_silence
 from tests.served import free_port
+from tests.tokens.kept import later
 from tests.upstream import Upstream
 
 if sys.version_info >= (3, 14):
@@ -344,7 +344,7 @@ async def test_a_401_to_a_token_that_expired_on_its_way_is_repeated_with_another
     async def slow(request: web.Request) -> web.StreamResponse:
         answer = await provider.answer(request)
         if request.path != "/token" and 1 < len(provider.calls) <= over + 1:
-            services.clock = lambda moved=len(provider.calls): time.time() + 3601.0 * moved
+            later(services, 3601.0 * len(provider.calls))
         return answer
 
     upstream.handler = slow

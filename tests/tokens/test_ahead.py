@@ -7,7 +7,7 @@ from sqlalchemy import update
 
 from quart_app import connections, tokens
 from quart_app.errors import CallFailed
-from quart_app.models import Token
+from quart_app.models import Connection, Token
 from quart_app.services import Services, open_services
 from quart_app.settings import Settings
 from quart_app.tokens import ahead
@@ -126,3 +126,20 @@ async def test_a_failure_is_not_repeated_each_second(services: Services, sandbox
             with pytest.raises(CallFailed):
                 await task
     assert sandbox.token_requests == 2
+
+
+@SQLITE
+async def test_a_connection_that_does_not_open_holds_up_no_other(services: Services, sandbox: Sandbox) -> None:
+    broken = await connected(services, sandbox.form() | {"name": "broken"})
+    whole = await connected(services, sandbox.form("refresh_token"))
+    for target in (broken, whole):
+        await tokens.refresh(services, target)
+    async with services.change() as session:
+        await session.execute(update(Connection).where(Connection.id == broken.id).values(sealed_secrets=bytes(60)))
+        await session.execute(update(Token).values(refresh_at=2.0))
+        await session.execute(update(Token).where(Token.connection_id == broken.id).values(refresh_at=1.0))
+    services.used[broken.id] = services.clock()
+    await ticked(services)
+    async with services.db.session() as session:
+        assert (await session.get_one(Token, broken.id)).generation == 1
+        assert (await session.get_one(Token, whole.id)).generation == 2

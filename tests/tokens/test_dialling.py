@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from quart_app import ledger, tokens
 from quart_app.errors import CallFailed
@@ -14,6 +15,7 @@ from quart_app.models import TokenExchange
 from quart_app.services import Services
 from tests.sandboxed import Sandbox, connected, serving_sandbox
 from tests.tokens.kept import entries, generations, on_record, outcome, send, told
+from tests.upstream import Upstream
 
 pytestmark = pytest.mark.parametrize("database_url", [""])
 
@@ -58,6 +60,22 @@ async def test_how_far_our_clock_is_ahead_is_kept(
     found = (await only(services)).skew_seconds
     assert found is not None
     assert abs(found - skew) <= 2
+
+
+@pytest.mark.parametrize(
+    "date", [f"Mon, 01 Jan {'9' * 20} 00:00:00 GMT", f"Mon, 01 Jan 2024 00:00:00 +{'9' * 20}", "x"]
+)
+async def test_a_date_that_is_none_costs_no_token(services: Services, upstream: Upstream, date: str) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        given = {"access_token": "a", "token_type": "Bearer", "refresh_token": "second"}
+        return web.json_response(given, headers={"Date": date})
+
+    upstream.handler = answer
+    auth = {"scheme": "oauth2", "grant": "refresh_token", "token_url": f"{upstream.url}/token", "client_id": "client"}
+    form = {"name": "items", "base_url": upstream.url, "policy": {"allow_private": True}}
+    target = await connected(services, form | {"auth": auth | {"refresh_token": "first"}})
+    assert (await tokens.refresh(services, target)).refresh_token == "second"
+    assert (await only(services)).skew_seconds is None
 
 
 @pytest.mark.parametrize(

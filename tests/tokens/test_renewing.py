@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -90,6 +90,23 @@ async def test_where_there_is_no_grace_a_lost_answer_is_named_as_what_it_is(
 
 
 @SQLITE
+@pytest.mark.parametrize(("soon_seconds", "asked"), [(10.0, 2), (0.0, 1)])
+async def test_while_the_app_stops_a_lost_answer_is_had_again_only_where_it_was_lost_soon(
+    services: Services, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, soon_seconds: float, asked: int
+) -> None:
+    monkeypatch.setattr(renewing, "SOON_SECONDS", soon_seconds)
+    target = await connected(services, sandbox.form("refresh_token"))
+    sandbox.server.tricks.add("lost_answer")
+    services.draining = True
+    with suppress(CallFailed):
+        await tokens.refresh(services, target)
+    assert sandbox.token_requests == asked
+    assert (await entries(services))[0].state == "in_doubt"
+    assert (await tokens.refresh(services, target, forced=True)).generation == asked
+    assert await state(services) == ("ready", None)
+
+
+@SQLITE
 async def test_it_is_asked_three_times_in_all_and_then_not_for_a_while(services: Services, sandbox: Sandbox) -> None:
     await connected(services, sandbox.form("refresh_token"))
     sandbox.server.tricks.add("lost_request", times=None)
@@ -142,6 +159,17 @@ async def test_a_claim_of_a_process_that_lives_is_waited_for_and_watched_after_i
     began = time.monotonic()
     assert generations(await send(services)) == [1]
     assert time.monotonic() - began >= renewing.TAKEOVER_SECONDS
+
+
+@SQLITE
+async def test_who_waits_from_the_claim_s_beginning_takes_it_over_at_its_end(
+    services: Services, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = await connected(services, sandbox.form("refresh_token"))
+    monkeypatch.setattr(ledger, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(renewing, "TAKEOVER_SECONDS", 0.3)
+    await claimed(services, target)
+    assert generations(await send(services)) == [1]
 
 
 @pytest.mark.parametrize("alive", [False, True])

@@ -3,8 +3,10 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from sqlalchemy import update
 
 from quart_app import connections, rescue, tokens
+from quart_app.models import Connection
 from quart_app.services import Services, open_services
 from quart_app.settings import Settings
 from quart_app.tokens.settling import settle
@@ -132,3 +134,32 @@ async def test_an_exchange_of_a_process_that_runs_is_left_to_it(settings: Settin
         await settle(theirs)
         assert (await task).generation == 1
         assert sandbox.token_requests == 1
+
+
+@SQLITE
+async def test_a_slot_that_cannot_be_read_takes_no_other_along(settings: Settings, strict: Sandbox) -> None:
+    """As a power cut leaves one that was being cleared, before one whose token nobody else has."""
+    async with open_services(settings, serves=True) as services:
+        await connected(services, strict.form("refresh_token"))
+        services.rescue.put("0192a000-0000-7000-8000-000000000001", bytes(500))
+        kill_at(services, "after_rescue")
+        with pytest.raises(Killed):
+            await send(services)
+    async with open_services(settings, serves=True) as services:
+        await settled(services)
+        assert generations(await send(services)) == [1]
+    assert (strict.token_requests, strict.server.reuse_detections) == (1, 0)
+    assert len(list((settings.data / "rescue").glob("*.unreadable"))) == 1
+
+
+@SQLITE
+async def test_the_exchange_of_a_connection_that_does_not_open_is_closed_and_holds_up_nothing(
+    settings: Settings, sandbox: Sandbox
+) -> None:
+    await killed_at(settings, sandbox, "after_send")
+    async with open_services(settings, serves=True) as services:
+        async with services.change() as session:
+            await session.execute(update(Connection).values(sealed_secrets=bytes(60)))
+        await settled(services)
+        assert await told(services) == [("expired", "in_doubt", "abandoned")]
+        assert (await row(services)).claim is None

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text, update
 
-from quart_app import connections, rescue, tokens
+from quart_app import connections, ledger, rescue, tokens
 from quart_app.errors import CallFailed
-from quart_app.models import Token
+from quart_app.models import Token, TokenExchange
 from quart_app.services import Services, open_services
 from quart_app.settings import Settings
 from quart_app.tokens.held import load, sealed
@@ -209,3 +209,18 @@ async def test_how_long_a_refresh_token_lives_unused_is_kept_where_it_is_known(
     assert kept.refresh_at is not None
     assert 990 <= kept.refresh_expires_at - kept.refreshed_at <= 1000
     assert kept.refresh_at - kept.refreshed_at <= 500
+
+
+@SQLITE
+async def test_one_that_was_taken_for_left_and_is_stored_after_all_has_no_reason(
+    services: Services, sandbox: Sandbox
+) -> None:
+    target = await connected(services, sandbox.form("refresh_token"))
+    sandbox.server.tricks.add("slow_answer", answer_delay_seconds=0.4)
+    task = tokens.refreshing(services, target, 0, "expired")
+    await eventually(lambda: sandbox.token_requests > 0)
+    async with services.db.begin() as session:
+        await ledger.close_left(session, services, TokenExchange.state == "sent")
+    assert await told(services) == [("expired", "in_doubt", "abandoned")]
+    await task
+    assert await told(services) == [("expired", "stored", None)]

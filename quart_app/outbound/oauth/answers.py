@@ -13,6 +13,8 @@ from quart_app.outbound.oauth.refusals import refused
 
 ANSWER_BYTES = 64 * 1024
 LONGEST_LIFE_SECONDS = 10 * 365 * 86400
+LONGEST_SCOPE = 16 * 1024
+SHORTEST_TOKEN = 8
 REFRESH_LIVES = ("refresh_token_expires_in", "refresh_expires_in", "x_refresh_token_expires_in")
 """As Microsoft and GitHub, Keycloak, and Intuit spell it; there is no standard."""
 SLACK_TYPES = ("bot", "user")
@@ -61,12 +63,13 @@ def token_answer(
     access_token = token_in(answer, "access_token")
     if access_token is None:
         raise GrantFailed("The token endpoint's answer has no usable access_token.", failure="odd_answer")
+    refresh_token = refresh_token_in(answer, oddities)
     return Issued(
         access_token=access_token,
-        refresh_token=refresh_token_in(answer, oddities),
+        refresh_token=refresh_token,
         lifetime_seconds=lifetime_in(answer.get("expires_in"), oddities),
         refresh_lifetime_seconds=next(filter(None, (seconds(answer.get(name)) for name in REFRESH_LIVES)), None),
-        scope=scope_in(answer.get("scope"), scope, oddities),
+        scope=scope_in(answer.get("scope"), scope, oddities, tokens=(access_token, refresh_token)),
         id_token=id_token_in(answer.get("id_token"), oddities),
         oddities=tuple(oddities),
     )
@@ -164,14 +167,20 @@ def seconds(value: Any) -> float | None:
     return min(found, float(LONGEST_LIFE_SECONDS)) if found > 0 else None
 
 
-def scope_in(value: Any, asked: str | None, oddities: list[str]) -> str | None:
-    """What was granted; an answer that does not say means all that was asked for (RFC 6749 §5.1)."""
+def scope_in(value: Any, asked: str | None, oddities: list[str], *, tokens: Collection[str | None]) -> str | None:
+    """What was granted; an answer that does not say means all that was asked for (RFC 6749 §5.1).
+
+    It is kept in clear, so one that is too long to be one, or has a token in it, is not.
+    """
     if isinstance(value, list) and all(isinstance(name, str) for name in value):
         oddities.append("The scope is a list, not a text.")
         value = " ".join(value)
     if not isinstance(value, str) or not value.isprintable():
         if value is not None:
             oddities.append("The scope is not a text.")
+        return None
+    if len(value) > LONGEST_SCOPE or any(token in value for token in tokens if token and len(token) >= SHORTEST_TOKEN):
+        oddities.append("The scope is too long to be one, or has the token in it.")
         return None
     if asked is not None:
         wanted, granted = names_in(asked), names_in(value)

@@ -8,6 +8,7 @@ from quart_app.outbound.oauth.form import OAuth2
 from quart_app.outbound.redaction.redactor import Redactor
 
 Failure = Literal["signed_out", "wrong_client", "clock", "network", "provider_down", "odd_answer", "storage"]
+LONGEST_NAME = 64
 LONGEST_DESCRIPTION = 200
 LONGEST_RAW = 4_000
 PIECE = 8
@@ -86,7 +87,7 @@ def refused(
 
 def named(code: Any, secrets: Collection[str] | None) -> str:
     """The provider's name for an error: one that is known, or that looks like one and is no secret; else empty."""
-    if not isinstance(code, str) or not NAME.fullmatch(code):
+    if not isinstance(code, str) or len(code) > LONGEST_NAME or not NAME.fullmatch(code):
         return ""
     return code if code in KNOWN or not gives_away(code, secrets or ()) else ""
 

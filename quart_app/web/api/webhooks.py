@@ -64,7 +64,8 @@ async def get_deliveries(session: AsyncSession, webhook_id: str) -> Response:
 
 async def post_delivery(services: Services, webhook_id: str) -> Response:
     """Send a test event; or, with `of`, once more what an ended delivery said."""
-    form: DeliveryForm = validate(DeliveryForm, await read_json(request, optional=True) or {})
+    given = await read_json(request, optional=True)
+    form: DeliveryForm = validate(DeliveryForm, {} if given is None else given)
     if form.of is None:
         row = await webhooks.send_test(services, webhook_id)
     else:

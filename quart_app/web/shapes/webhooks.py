@@ -17,7 +17,7 @@ class WebhookSecretView(Shape):
 
 
 class WebhookView(Shape):
-    """A webhook. Of its URL, which may hold a key, the origin is shown, and the first segment if more follow."""
+    """A webhook. Of its URL, which may hold a key, the origin is shown, and a word before the rest."""
 
     id: str
     url: str

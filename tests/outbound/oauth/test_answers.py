@@ -173,6 +173,17 @@ def test_the_life_of_a_refresh_token_is_read_as_providers_spell_it(
     assert token_answer(200, answer(**more)).refresh_lifetime_seconds == expected
 
 
+@pytest.mark.parametrize(
+    "scope", ["read token-of-mine-1", "read,token-of-mine-2", ["xtoken-of-mine-1x"], "long " * 4000]
+)
+def test_a_scope_that_is_none_or_has_a_token_in_it_is_not_kept(scope: Any) -> None:
+    body = answer(access_token="token-of-mine-1", refresh_token="token-of-mine-2", scope=scope)
+    issued = token_answer(200, body, scope="read")
+    assert issued.scope is None
+    assert "too long to be one, or has the token in it" in issued.oddities[-1]
+    assert issued.access_token == "token-of-mine-1"
+
+
 SCOPES = [
     ("a b", "b a", []),
     ("a b", "a,b", []),

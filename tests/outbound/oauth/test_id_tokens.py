@@ -70,6 +70,19 @@ def test_keys_that_cannot_be_read_or_are_for_something_else_stand_in_nobody_s_wa
         assert "not signed by the provider" in why(token(), keys=keys)
 
 
+def test_private_members_of_a_key_are_not_read_which_would_take_minutes_of_a_long_one() -> None:
+    private = dict.fromkeys(("d", "p", "q", "dp", "dq", "qi"), "AA")
+    listed = [key | private | {"kid": "rsa"} for key in key_set("rsa")["keys"]]
+    assert all(key.keys() & private.keys() for key in listed)
+    check(token(), EXPECTED, {"keys": listed}, now=NOW)
+
+
+def test_no_more_than_thirty_keys_are_tried() -> None:
+    others, good = key_set("p256")["keys"], key_set("rsa")["keys"]
+    check(token(), EXPECTED, {"keys": others * 29 + good}, now=NOW)
+    assert "not signed by the provider" in why(token(), keys={"keys": others * 30 + good})
+
+
 def test_a_signature_by_another_s_key_or_over_something_else_is_refused() -> None:
     good = token()
     head, claims, signature = good.split(".")

@@ -79,6 +79,7 @@ ODD = [
     ("invalid_grant\n", ""),
     ("some_new_error", "some_new_error"),
     ("a_b_c_d_e_f_g", ""),
+    ("a" * 65, ""),
 ]
 
 

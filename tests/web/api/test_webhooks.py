@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from quart_app.services import Services
 from tests.upstream import Upstream
 from tests.web.conftest import Asker, problem_in
@@ -120,6 +122,14 @@ async def test_a_test_is_sent_and_an_ended_delivery_is_sent_again(
     await problem_in(await program.post(path, json={"of": "x"}), 404, "unknown_delivery")
     await problem_in(await program.post(path, json={"of": 1}), 422, "invalid_input")
     await problem_in(await program.post(path, json={"fo": "x"}), 422, "unknown_field")
+
+
+@pytest.mark.parametrize("body", ["[]", "0", "false", '""'])
+async def test_a_body_that_is_no_object_sends_nothing(program: Asker, body: str) -> None:
+    path = f"/api/webhooks/{(await made(program))['id']}/deliveries"
+    asked = await program.ask("POST", path, data=body, headers={"Content-Type": "application/json"})
+    await problem_in(asked, 422, "invalid_input")
+    assert (await (await program.get(path)).get_json())["items"] == []
 
 
 async def test_who_did_it_is_on_the_audit(program: Asker, person: Asker) -> None:
