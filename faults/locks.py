@@ -42,6 +42,8 @@ sys.stdin.read()
     "more threads; afterwards all is as before, and all calls are on record",
     figure="how long reading calls took meanwhile",
     unit="s",
+    note="The longest are the calls of its first five seconds, which wait for their records to be written as any call "
+    "does; from then on nobody waits, and /readyz says so.",
     waits=True,
 )
 async def database_is_locked(bench: Bench) -> None:

@@ -3,12 +3,12 @@
 from sqlalchemy import delete, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app.forms.connections import State
+from quart_app.forms.connections import State, origin
 from quart_app.models import Authorization, Token, TokenExchange
 from quart_app.outbound.auth import OAuth2, Scheme
 from quart_app.services import Services
 
-GRANT_FIELDS = ("grant", "issuer", "token_url", "client_id", "refresh_token")
+GRANT_FIELDS = ("grant", "client_id", "refresh_token")
 UNSIGNED = "Nobody has signed in at the provider yet: sign in, from the connection's page."
 
 
@@ -59,4 +59,6 @@ async def supersede(session: AsyncSession, services: Services, id_: str, *, but:
 
 
 def same_grant(before: OAuth2, after: OAuth2) -> bool:
-    return all(getattr(before, name) == getattr(after, name) for name in GRANT_FIELDS)
+    """Whether the tokens are still good: the same client at the same provider, whose paths may be other."""
+    places = {origin(auth.token_url or auth.issuer) for auth in (before, after)}
+    return len(places) == 1 and all(getattr(before, name) == getattr(after, name) for name in GRANT_FIELDS)

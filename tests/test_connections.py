@@ -252,7 +252,10 @@ async def test_a_rotated_refresh_token_outlives_a_change_of_auth_that_gives_no_o
 
 @pytest.mark.parametrize(
     "change",
-    [{"refresh_token": "given-anew"}, {"token_url": "https://other.example.com/token", "refresh_token": "given-anew"}],
+    [
+        {"refresh_token": "given-anew"},
+        {"token_url": "https://other.example.com/token", "client_secret": "anew", "refresh_token": "given-anew"},
+    ],
 )
 async def test_a_refresh_token_that_is_given_anew_takes_the_place_of_the_rotated_one(
     services: Services, change: dict[str, str]
@@ -328,8 +331,8 @@ async def test_a_refresh_token_that_is_given_stands_for_the_first_sign_in(servic
         ({"client_secret": "another"}, "ready"),
         ({"scope": "read"}, "ready"),
         ({"client_id": "another"}, "needs_sign_in"),
-        ({"token_url": "https://api.example.com/other"}, "needs_sign_in"),
-        ({"issuer": "https://id.example.com"}, "needs_sign_in"),
+        ({"token_url": "https://api.example.com/other"}, "ready"),
+        ({"token_url": "https://other.example.com/token"}, "needs_sign_in"),
     ],
 )
 async def test_auth_that_leaves_no_token_waits_for_a_person_again(

@@ -31,6 +31,7 @@ from tests.postgres import PostgresServer
 PAGE = ROOT / "docs" / "torture.md"
 PARTS = ("crowd", "freezes", "takeovers", "kills")
 KILLS = 1050
+QUIET_REFRESHES = 500
 AT_ONCE = 2
 MOST_SECONDS = 2 * 3600.0
 
@@ -152,11 +153,17 @@ class Run:
         return await self.inject(f"takeover {label}, grace {grace_seconds} s", "tokens lost; seconds", work)
 
     async def kills(self) -> None:
+        self.results.quiet_ms = await self.inject("window", "ms from answer to slot", self.window) or []
         number = math.ceil(self.options.kills / len(LABELS) / len(kills.GRACES))
         self.results.tallies = await self.each(
             [self.kill(label, grace, number) for label in LABELS for grace in kills.GRACES]
         )
         tell_all(self.results, self.told)
+
+    async def window(self, bench: Bench) -> list[float]:
+        found = await kills.windows_ms(bench, QUIET_REFRESHES)
+        bench.sample(*found)
+        return found
 
     async def kill(self, label: str, grace_seconds: int, number: int) -> Tally | None:
         async def work(bench: Bench) -> Tally:
@@ -169,9 +176,9 @@ class Run:
 
 
 def tell_all(results: Results, told: dict[str, object]) -> None:
-    """Two more lines: the window over all cells, and how long a restart took."""
+    """Two lines over all cells: the window, and how long a restart took."""
     for id_, unit, samples in (
-        ("window", "ms from answer to slot", results.rescue_ms),
+        ("window between kills", "ms from answer to slot", results.rescue_ms),
         ("restart", "s from kill to ready", results.ready_seconds),
     ):
         tell(Finding(Fault(id_, id_, "", "", unit, nothing), runs=len(samples), samples=samples), told)

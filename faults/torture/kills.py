@@ -100,6 +100,18 @@ async def torture(bench: Bench, chance: Random, label: str, grace_seconds: int, 
     return cell.tally
 
 
+async def windows_ms(bench: Bench, refreshes: int) -> list[float]:
+    """How long the token of each refresh was in memory alone, on a server that does nothing else."""
+    switchboard = bench.switchboard(hand=())
+    path = switchboard.data.with_suffix(".steps")
+    async with serving_sandbox() as sandbox, switchboard.up("--steps", str(path)):
+        victim = await sign_in(switchboard, sandbox, "c0")
+        for _ in range(refreshes):
+            bench.check(await refresh(switchboard, victim) == 200, "a refresh failed with nothing in its way")
+            bench.ran()
+    return steps.gaps_ms(steps.read(path), "after_answer", "after_rescue")
+
+
 class Cell:
     """A server under test, its provider and its connections."""
 

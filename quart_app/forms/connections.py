@@ -6,14 +6,18 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from quart_app.errors import Fault, Invalid
 from quart_app.outbound.auth import Auth, NoAuth, OAuth2, Scheme
 from quart_app.outbound.egress import Egress, advice
 from quart_app.outbound.headers import HOP_BY_HOP, header_name, header_value, normal
+from quart_app.outbound.oauth.form import is_safe
 from quart_app.outbound.target import Policy
 from quart_app.outbound.urls import parse_base
 from quart_app.outbound.ways import Proxy, Tls
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+DIALLED = ("token_url", "issuer", "revocation_url")
+"""Where a connection's OAuth secrets are sent, beside what its issuer names."""
 READ_ONLY = ("id", "state_reason", "redirect_uri", "created_at", "updated_at")
 SECRET_FIELDS = frozenset(name for kind in Scheme.__subclasses__() for name in kind.SECRETS)
 DIALLED = ("token_url", "issuer", "revocation_url")
@@ -107,6 +111,12 @@ class ConnectionForm(BaseModel):
             if rule:
                 text = f"egress rule {rule}: the base URL is inside your network; set this to true to allow it"
                 raise denied(text, "/allow_private")
+        auth = info.data.get("auth")
+        if isinstance(auth, OAuth2) and info.context != KEPT and not policy.allow_private:
+            plain = [name for name in DIALLED if (url := getattr(auth, name)) and not is_safe(url)]
+            if plain:
+                where = "use https, or set this to true if it is inside your network"
+                raise denied(f"{' and '.join(plain)} would get secrets in clear: {where}", "/allow_private")
         return policy
 
     @field_validator("proxy")
@@ -156,8 +166,29 @@ def merged_auth(before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]
     kept = without_shown(given)
     if given.get("scheme", before["scheme"]) == before["scheme"]:
         secrets = {key: before[key] for key in SECRET_FIELDS if key in before}
+        check_moved(before, kept, secrets)
         kept = {"scheme": before["scheme"]} | secrets | kept
     return kept
+
+
+def check_moved(before: dict[str, Any], given: dict[str, Any], secrets: dict[str, str]) -> None:
+    """A secret was given for one place and goes to no other unseen. Raises Invalid for each that must be given anew."""
+    known = {origin(before.get(name)) for name in DIALLED}
+    moved = [name for name in DIALLED if given.get(name) and origin(given[name]) not in known]
+    missing = sorted(name for name in secrets if secrets[name] and not given.get(name))
+    if moved and missing:
+        detail = f"must be given anew, because {' and '.join(moved)} leads to another host now"
+        faults: list[Fault] = [{"pointer": f"/auth/{name}", "detail": detail} for name in missing]
+        raise Invalid("invalid_input", "What was kept in secret does not follow to another host.", faults, status=422)
+
+
+def origin(url: Any) -> tuple[str, str | None, int | None] | None:
+    """RFC 6454 §4; None for what is no URL, whose fault is told elsewhere."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname, parts.port
+    except (TypeError, ValueError, AttributeError):
+        return None
 
 
 def merged_tls(before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

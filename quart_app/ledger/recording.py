@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
+import structlog
 from uuid_utils import uuid7
 
 from quart_app.outbound.client import Answer, AttemptFailed
@@ -38,6 +39,8 @@ SHOWN_HEADERS = frozenset(
 SHORTEST_SECRET = 8
 """Shortest text of an answer that is looked for elsewhere in it: `"active": "yes"` is no secret."""
 
+log = structlog.get_logger()
+
 
 class Entry:
     """An exchange while it runs: its record, and the timings that the engine fills."""
@@ -55,7 +58,16 @@ class Entry:
         call["request_body"] = self.record.keep(clean)
 
     def answered(self, answer: Answer, content: bytes) -> None:
-        """The answer, whole; of one that is no JSON object only its size is kept."""
+        """The answer, whole; of one that is no JSON object only its size is kept.
+
+        It may hold a token that is good only now, so whatever is odd about it must not stop what comes after.
+        """
+        try:
+            self._fill(answer, content)
+        except Exception as error:  # by whatever a provider thinks of
+            log.warning("exchange_not_shown", kind=type(error).__name__)
+
+    def _fill(self, answer: Answer, content: bytes) -> None:
         call, new = self.record.call, secrets_in(content)
         headers = [(name, shown_header(name, value, new)) for name, value in answer.headers]
         call["response_headers"] = as_json(self.redactor.headers(headers, NAMED))

@@ -20,7 +20,7 @@ from quart_app.outbound.oauth.requests import TokenRequest
 from quart_app.outbound.target import Target
 from quart_app.outbound.told import told
 from quart_app.services import Services
-from quart_app.tokens.storing import Arrival
+from quart_app.tokens.storing import Arrival, keep_safe
 from quart_app.tokens.verdicts import DialFailed
 
 
@@ -31,8 +31,9 @@ async def dial(
     request: TokenRequest,
     *,
     check: Callable[[Issued], Issued] = lambda issued: issued,
+    actor: str = "",
 ) -> Arrival:
-    """The token that a request gives, if it stands the `check`. It is noted as sent before it is.
+    """The token that a request gives, if it stands the `check`, in its slot. It is noted as sent before it is.
 
     Raises DialFailed, ClaimLost.
     """
@@ -40,8 +41,13 @@ async def dial(
     noted = await note_sent(services, target, exchange)
     asked_at = services.clock()
     head: list[Answer] = []
+
+    def land(answer: Answer, issued: Issued) -> Arrival:
+        arrival = Arrival(target.id, noted, check(issued), asked_at, actor, skew(services, answer))
+        return replace(arrival, slot=keep_safe(services, arrival))
+
     try:
-        issued = await ask(services, target, exchange.id, request, check, head)
+        return await ask(services, target, exchange.id, request, land, head)
     except (AttemptFailed, GrantFailed) as error:
         if not head:
             raise DialFailed(error) from None
@@ -49,7 +55,6 @@ async def dial(
         if isinstance(error, GrantFailed):
             error = judged(error, target.auth, ahead)
         raise DialFailed(error, head[0].status, ahead) from None
-    return Arrival(target.id, noted, issued, asked_at, skew_seconds=skew(services, head[0]))
 
 
 async def note_sent(services: Services, target: Target, exchange: Exchange) -> Exchange:
@@ -69,10 +74,13 @@ async def ask(
     target: Target,
     id_: str,
     request: TokenRequest,
-    check: Callable[[Issued], Issued],
+    land: Callable[[Answer, Issued], Arrival],
     head: list[Answer],
-) -> Issued:
-    """Sends it once, on record under `id_`; the answer goes into `head` as soon as it begins."""
+) -> Arrival:
+    """Sends it once, on record under `id_`; the answer goes into `head` as soon as it begins.
+
+    Nothing stands between a token and where it will `land`; what is on record of its answer comes after.
+    """
     assert isinstance(target.auth, OAuth2)
     secrets = request.secrets
     with recording.exchange(services, target, request.url, id_=id_, headers=request.headers, secrets=secrets) as entry:
@@ -93,10 +101,12 @@ async def ask(
         finally:
             answer.close()
         services.reached("after_answer")
-        entry.answered(answer, content)
-        wait, scope = told_to_wait(services, answer), target.auth.scope_as_sent
-        issued = token_answer(answer.status, content, retry_after=wait, scope=scope, secrets=secrets)
-        return check(issued)
+        try:
+            wait, scope = told_to_wait(services, answer), target.auth.scope_as_sent
+            issued = token_answer(answer.status, content, retry_after=wait, scope=scope, secrets=secrets)
+            return land(answer, issued)
+        finally:
+            entry.answered(answer, content)
 
 
 def patient(target: Target) -> Target:

@@ -2,9 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 
-from quart_app import ledger
+from quart_app import audit, ledger
 from quart_app.outbound.oauth import Issued
 from quart_app.outbound.oauth.requests import TokenRequest
 from quart_app.outbound.target import Target
@@ -38,10 +37,11 @@ async def exchange(
     begun = await ledger.begin(services, target, held.generation, grant_type=grant, cause="sign_in")
     services.reached("after_claim")
     try:
-        arrival = await dial(services, target, begun, request, check=check)
+        arrival = await dial(services, target, begun, request, check=check, actor=actor)
     except DialFailed as failed:
         step = Step("in_doubt" if failed.is_doubtful and failed.status != 200 else "failed")
         async with services.db.begin() as session:
             await ledger.end(session, services, begun.id, said(failed, step))
+            await audit.note(session, services.clock, actor, "sign_in_failed", target.name, failed.reason)
         raise failed.error from None
-    return await store(services, target, replace(arrival, actor=actor))
+    return await store(services, target, arrival)

@@ -12,7 +12,7 @@ import msgspec
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app import grants, ledger, rescue, webhooks
+from quart_app import audit, grants, ledger, rescue, webhooks
 from quart_app.errors import CallFailed, DataError
 from quart_app.ledger import Exchange
 from quart_app.models import Connection, Token, TokenExchange
@@ -35,7 +35,8 @@ log = structlog.get_logger()
 class Arrival:
     """A token, whose it is and the exchange it came by; `asked_at` is when that was sent on this process's clock.
 
-    `actor` is the person who signed in, `skew_seconds` how far this clock is ahead of the provider's.
+    `actor` is the person who signed in, `skew_seconds` how far this clock is ahead of the provider's, `slot` where it
+    is on disk already, None for one that can be had again at any time, or when the disk fails.
     """
 
     connection_id: str
@@ -44,15 +45,15 @@ class Arrival:
     asked_at: float
     actor: str = ""
     skew_seconds: float | None = None
+    slot: int | None = None
 
     def __repr__(self) -> str:
         return f"Arrival({self.exchange.id})"
 
 
 async def store(services: Services, target: Target, arrival: Arrival) -> Held:
-    """The new tokens, safe. There is no wait between the answer and the slot, so that nothing can come between."""
-    slot = keep_safe(services, arrival)
-    services.reached("after_rescue")
+    """The new tokens in the database; or in memory and in their slot, as long as it does not take them."""
+    slot = arrival.slot
     try:
         where = await commit(services, arrival)
     except Exception as error:  # whatever it is: nothing may lose a token that is in hand
@@ -68,13 +69,15 @@ async def store(services: Services, target: Target, arrival: Arrival) -> Held:
 
 
 def keep_safe(services: Services, arrival: Arrival) -> int | None:
-    """The slot with the token; None for one that can be had again at any time, or when the disk fails."""
+    """The slot with the token, synced. There is no wait between the answer and this: nothing can come between."""
     if not arrival.issued.refresh_token:
         return None
     content = msgspec.json.encode(asdict(arrival)).decode()
     place = {"table": "rescue", "column": "token", "row": arrival.exchange.id}
     try:
-        return services.rescue.put(arrival.exchange.id, services.vault.seal(content, **place))
+        slot = services.rescue.put(arrival.exchange.id, services.vault.seal(content, **place))
+        services.reached("after_rescue")
+        return slot
     except OSError as error:
         log.warning("token_not_rescued", kind=type(error).__name__)
         return None
@@ -171,6 +174,7 @@ async def install(
     failed, token.failures = token.failures > 0, 0
     if exchange.cause == "sign_in":
         token.signed_in_at, token.signed_in_by = exchange.sent_at, arrival.actor
+        await audit.note(session, services.clock, arrival.actor, "signed_in", connection.name)
         await grants.supersede(session, services, token.connection_id, but=exchange.id)
     await recover(session, services, connection, token.generation, failed=failed)
 

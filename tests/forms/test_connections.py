@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from quart_app.errors import Invalid
 from quart_app.forms.connections import KEPT, ConnectionForm, changed_fields, merged
 from quart_app.outbound.egress import Egress
 from tests.outbound.certificates import issued
@@ -135,3 +136,31 @@ def test_what_differs_is_named_and_not_its_value() -> None:
     ]  # fmt: skip
     assert changed_fields(before, form(auth={"scheme": "none"})) == ["auth"]
     assert changed_fields(before, before) == []
+
+
+OAUTH_SECRET = OAUTH | {"client_secret": "secret", "refresh_token": "first"}
+
+
+@pytest.mark.parametrize("name", ["token_url", "issuer", "revocation_url"])
+def test_secrets_do_not_follow_to_another_host_unseen(name: str) -> None:
+    before = kept(auth=OAUTH_SECRET)
+    with pytest.raises(Invalid) as caught:
+        merged(before, {"auth": OAUTH | {name: "https://elsewhere.example.com/x"}}, "orders")
+    assert [fault["pointer"] for fault in caught.value.errors] == ["/auth/client_secret", "/auth/refresh_token"]
+    given = OAUTH_SECRET | {name: "https://elsewhere.example.com/x"}
+    assert merged(before, {"auth": given}, "orders")["auth"]["client_secret"] == "secret"
+
+
+def test_secrets_stay_where_only_the_path_is_another_or_an_endpoint_of_the_same_host_is_added() -> None:
+    before, host = kept(auth=OAUTH_SECRET), OAUTH["token_url"].rpartition("/")[0]
+    change = OAUTH | {"token_url": f"{host}/v2/token", "revocation_url": f"{host}/revoke"}
+    assert merged(before, {"auth": change}, "orders")["auth"]["refresh_token"] == "first"
+
+
+def test_secrets_go_in_clear_only_inside_the_own_network() -> None:
+    plain = OAUTH | {"token_url": "http://login.example.com/token"}
+    with pytest.raises(ValidationError, match="token_url would get secrets in clear"):
+        form(auth=plain)
+    assert form(auth=plain, policy={"allow_private": True}).auth
+    assert form(auth=OAUTH | {"token_url": "http://127.0.0.1:8099/token"}, policy={"allow_private": True}).auth
+    assert form(KEPT, auth=plain).auth

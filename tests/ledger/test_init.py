@@ -105,9 +105,12 @@ async def test_nothing_may_be_sent_under_a_claim_that_is_over(
 
 async def test_another_exchange_goes_under_the_same_claim_or_not_at_all(services: Services, target: Target) -> None:
     made = await claim(services, target)
+    async with services.db.begin() as session:
+        await session.execute(update(Token).values(lease_until=1.0))
     said = {"state": "in_doubt", "failure": "provider_down", "reason": "reset", "detail": "Lost."}
     second = await ledger.again(services, target, made, "in_doubt", said)
-    assert (await found(services, target)).claim == second.id
+    after = await found(services, target)
+    assert (after.claim, after.lapsed) == (second.id, False)
     with pytest.raises(ClaimLost):
         await ledger.again(services, target, made, "in_doubt", said)
     assert states(await entries(services)) == [("in_doubt", "reset"), ("claimed", None)]

@@ -234,6 +234,31 @@ async def test_who_lost_the_claim_before_sending_sends_nothing_under_it(services
 
 
 @SQLITE
+async def test_who_lost_the_claim_while_it_dialled_says_nothing_of_the_connection(
+    services: Services, sandbox: Sandbox
+) -> None:
+    """What the provider refused it may be a token that the other one has spent by then."""
+    target = await connected(services, sandbox.form("refresh_token"))
+    sandbox.server.tricks.add("invalid_grant")
+    path = services.db.path
+    assert path is not None
+
+    def reached(label: str) -> None:
+        if label == "after_send":
+            with closing(sqlite3.connect(path)) as other:
+                other.execute("UPDATE tokens SET claim = 'of another'")
+                other.commit()
+
+    services.reached = reached
+    with pytest.raises(CallFailed):
+        await tokens.refresh(services, target)
+    kept = await row(services)
+    assert (kept.claim, kept.failures, kept.retry_at) == ("of another", 0, None)
+    assert await state(services) == ("ready", None)
+    assert await told(services) == [("asked", "failed", "invalid_grant")]
+
+
+@SQLITE
 async def test_a_spare_token_is_tried_once_where_the_kept_one_is_refused(services: Services, sandbox: Sandbox) -> None:
     target = await connected(services, sandbox.form("refresh_token"))
     await send(services)

@@ -1,5 +1,6 @@
 """What the answer of a token endpoint means: a token with its oddities, or a failure of a kind (RFC 6749 §5)."""
 
+import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -82,12 +83,26 @@ def read(status: int, body: bytes, oddities: list[str], retry_after: float | Non
         try:
             answer = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            answer = form_in(body, oddities)
+            answer = mended(body, oddities) or form_in(body, oddities)
     if isinstance(answer, dict):
         return answer
     if status >= 500 or status in (408, 425, 429):
         raise refused(status, {}, retry_after=retry_after, secrets=None)
     raise GrantFailed(f"The token endpoint answered {status} {unreadable(status, body)}.", failure="odd_answer")
+
+
+def mended(body: bytes, oddities: list[str]) -> Any:
+    """JSON with half of a surrogate pair somewhere, as a text that was cut has it: with a question mark there.
+
+    It may hold a token that is good only now, so it is not given up for a name beside it. None for what is no JSON.
+    """
+    try:
+        text = json.dumps(json.loads(body.decode()), ensure_ascii=False)
+        answer = msgspec.json.decode(text.encode("utf-8", "replace"))
+    except (ValueError, RecursionError):  # msgspec's own among them
+        return None
+    oddities.append("The answer has a text that is no Unicode.")
+    return answer
 
 
 def unreadable(status: int, body: bytes) -> str:

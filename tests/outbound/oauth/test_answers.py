@@ -379,3 +379,10 @@ def test_no_oddity_repeats_anything_of_the_answer(values: list[str], place: int)
 def test_neither_an_issued_token_nor_a_failure_shows_it_when_printed() -> None:
     issued = token_answer(200, answer(refresh_token="rt-1", id_token="it-1", scope="sc-1"))
     assert not any(secret in repr(issued) for secret in ("at-1", "rt-1", "it-1", "sc-1"))
+
+
+def test_half_of_a_surrogate_pair_beside_the_token_does_not_lose_it() -> None:
+    body = b'{"access_token": "one", "token_type": "Bearer", "expires_in": 60, "user": "a\\ud83d"}'
+    issued = token_answer(200, body)
+    assert (issued.access_token, issued.lifetime_seconds) == ("one", 60)
+    assert "The answer has a text that is no Unicode." in issued.oddities
