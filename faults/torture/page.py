@@ -32,6 +32,12 @@ wherever they are. Now and then a second kill hits the restart. Then it is start
 connection has answered, and has been refreshed once more, or says that a person must sign in. The provider answers 10
 ms after it has spent a token, so that kills hit that moment too.
 """
+WINDOW = """\
+The window is the time from the answer's arrival to the end of the sync of its slot. On a server that does nothing else
+it is {quiet_p50} ms (p50) and **{quiet_p99} ms (p99)** over {quiet:,} refreshes. Between the kills, with all connections
+refreshed at once beside another such server, it is {p50} ms and {p99} ms over {number:,}. From a kill to a server that
+is ready again it took {ready_p50} s (p50) and {ready_p99} s (p99).
+"""
 WINDOWS = """\
 Where each of the exchanges was that a kill cut off, by the steps it wrote down and by what the provider saw; and how
 many tokens were lost there. Without any grace there are two windows in which no client can help it: the provider has
@@ -127,11 +133,16 @@ def kills(results: Results) -> list[str]:
         wrapped(KILLS.format(victims=VICTIMS)),
         table(titles, rows),
         wrapped(
-            f"The window is the time from the answer's arrival to the end of the sync of its slot. On a server that does "
-            f"nothing else it is {figure(quiet, 50)} ms (p50) and **{figure(quiet, 99)} ms (p99)** over {len(quiet):,} "
-            f"refreshes; between the kills, with all connections refreshed at once beside another such server, "
-            f"{figure(window, 50)} ms and {figure(window, 99)} ms over {len(window):,}. From a kill to a server that is "
-            f"ready again it took {figure(ready, 50)} s (p50) and {figure(ready, 99)} s (p99)."
+            WINDOW.format(
+                quiet=len(quiet),
+                quiet_p50=figure(quiet, 50),
+                quiet_p99=figure(quiet, 99),
+                number=len(window),
+                p50=figure(window, 50),
+                p99=figure(window, 99),
+                ready_p50=figure(ready, 50),
+                ready_p99=figure(ready, 99),
+            )
         ),
         "### Where they were cut off",
         wrapped(WINDOWS),
