@@ -33,10 +33,10 @@ connection has answered, and has been refreshed once more, or says that a person
 ms after it has spent a token, so that kills hit that moment too.
 """
 WINDOW = """\
-The window is the time from the answer's arrival to the end of the sync of its slot. On a server that does nothing else
-it is {quiet_p50} ms (p50) and **{quiet_p99} ms (p99)** over {quiet:,} refreshes. Between the kills, with all connections
-refreshed at once beside another such server, it is {p50} ms and {p99} ms over {number:,}. From a kill to a server that
-is ready again it took {ready_p50} s (p50) and {ready_p99} s (p99).
+The window is the time from the answer's arrival to the end of the sync of its slot. On a server that does nothing
+else it is {quiet_p50} ms (p50) and **{quiet_p99} ms (p99)** over {quiet:,} refreshes. Between the kills, with all
+connections refreshed at once beside another such server, it is {p50} ms and {p99} ms over {number:,}. From a kill to
+a server that is ready again it took {ready_p50} s (p50) and {ready_p99} s (p99).
 """
 WINDOWS = """\
 Where each of the exchanges was that a kill cut off, by the steps it wrote down and by what the provider saw; and how

@@ -44,7 +44,9 @@ async def dial(
 
     def land(answer: Answer, issued: Issued) -> Arrival:
         arrival = Arrival(target.id, noted, check(issued), asked_at, actor, skew(services, answer))
-        return replace(arrival, slot=keep_safe(services, arrival))
+        slot = keep_safe(services, arrival)
+        services.reached("after_rescue")
+        return replace(arrival, slot=slot)
 
     try:
         return await ask(services, target, exchange.id, request, land, head)

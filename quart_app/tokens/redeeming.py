@@ -41,7 +41,7 @@ async def exchange(
     except DialFailed as failed:
         step = Step("in_doubt" if failed.is_doubtful and failed.status != 200 else "failed")
         async with services.db.begin() as session:
-            await ledger.end(session, services, begun.id, said(failed, step))
             await audit.note(session, services.clock, actor, "sign_in_failed", target.name, failed.reason)
+            await ledger.end(session, services, begun.id, said(failed, step))  # after the note, in everybody's order
         raise failed.error from None
     return await store(services, target, arrival)

@@ -36,7 +36,7 @@ class Arrival:
     """A token, whose it is and the exchange it came by; `asked_at` is when that was sent on this process's clock.
 
     `actor` is the person who signed in, `skew_seconds` how far this clock is ahead of the provider's, `slot` where it
-    is on disk already, None for one that can be had again at any time, or when the disk fails.
+    is on disk already, if it is: see `keep_safe`.
     """
 
     connection_id: str
@@ -69,15 +69,16 @@ async def store(services: Services, target: Target, arrival: Arrival) -> Held:
 
 
 def keep_safe(services: Services, arrival: Arrival) -> int | None:
-    """The slot with the token, synced. There is no wait between the answer and this: nothing can come between."""
-    if not arrival.issued.refresh_token:
+    """The slot with the token, synced. There is no wait between the answer and this: nothing can come between.
+
+    None for one that can be had again without a person, or when the disk fails.
+    """
+    if not arrival.issued.refresh_token and arrival.exchange.cause != "sign_in":
         return None
     content = msgspec.json.encode(asdict(arrival)).decode()
     place = {"table": "rescue", "column": "token", "row": arrival.exchange.id}
     try:
-        slot = services.rescue.put(arrival.exchange.id, services.vault.seal(content, **place))
-        services.reached("after_rescue")
-        return slot
+        return services.rescue.put(arrival.exchange.id, services.vault.seal(content, **place))
     except OSError as error:
         log.warning("token_not_rescued", kind=type(error).__name__)
         return None

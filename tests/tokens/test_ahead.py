@@ -143,3 +143,19 @@ async def test_a_connection_that_does_not_open_holds_up_no_other(services: Servi
     async with services.db.session() as session:
         assert (await session.get_one(Token, broken.id)).generation == 1
         assert (await session.get_one(Token, whole.id)).generation == 2
+
+
+async def test_who_joined_one_that_left_it_to_another_process_waits_for_what_that_one_gets(
+    settings: Settings, sandbox: Sandbox
+) -> None:
+    async with open_services(settings, serves=True) as ours, open_services(settings) as theirs:
+        target = await connected(ours, sandbox.form("refresh_token"))
+        await tokens.refresh(ours, target)
+        sandbox.server.tricks.add("slow_answer", answer_delay_seconds=0.5)
+        later(theirs, 3601)
+        task = tokens.refreshing(theirs, await connections.load(theirs, "items"), 1, "expired")
+        await eventually(lambda: sandbox.token_requests == 2)
+        tokens.refreshing(ours, target, 1, "ahead")
+        later(ours, 3601)
+        assert generations(await send(ours)) == [2]
+        assert ((await task).generation, sandbox.token_requests) == (2, 2)

@@ -6,17 +6,19 @@ from typing import Any
 
 import pytest
 
-from quart_app import connections, tokens
+from quart_app import connections, grants, tokens
 from quart_app.errors import CallFailed
 from quart_app.outbound.client import AttemptFailed
 from quart_app.outbound.oauth import GrantFailed, Issued
 from quart_app.outbound.oauth.requests import TokenRequest, renewal
 from quart_app.outbound.target import Target
-from quart_app.services import Services
+from quart_app.services import Services, open_services
+from quart_app.settings import Settings
 from quart_app.tokens.discovery import endpoints
 from quart_app.tokens.held import load
+from quart_app.tokens.settling import settle
 from tests.sandboxed import Sandbox, connected, serving_sandbox
-from tests.tokens.kept import entries, eventually, generations, row, send, state, told
+from tests.tokens.kept import Killed, entries, eventually, generations, kill_at, row, send, state, told
 
 SQLITE = pytest.mark.parametrize("database_url", [""])
 
@@ -100,3 +102,40 @@ async def test_a_browser_that_leaves_does_not_cut_it_off(services: Services, san
     leaving.cancel()
     await services.finish()
     assert (await row(services)).generation == 1
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_one_that_fails_while_another_one_is_stored_holds_neither_up(
+    settings: Settings, sandbox: Sandbox
+) -> None:
+    """Both write to the audit and close exchanges of the connection: in one order, or PostgreSQL has to kill one."""
+    async with open_services(settings, serves=True) as services:
+        target = await connected(services, sandbox.form("refresh_token"))
+        sandbox.server.tricks.add("invalid_grant")
+        request = await request_of(services, target, sandbox)
+        async with services.change() as session:
+            failing = asyncio.create_task(tokens.redeem(services, target, request, actor="ada", check=fine))
+            await eventually(lambda: sandbox.server.tricks.staged[0].played)
+            await asyncio.sleep(0.3)
+            await grants.supersede(session, services, target.id)
+        with pytest.raises(GrantFailed):
+            await failing
+        assert await told(services) == [("sign_in", "failed", "superseded")]
+
+
+@SQLITE
+async def test_a_stop_before_it_is_stored_costs_no_second_sign_in_where_there_is_no_refresh_token_either(
+    settings: Settings, sandbox: Sandbox
+) -> None:
+    async with open_services(settings, serves=True) as services:
+        target = await connected(services, sandbox.form("refresh_token"))
+        request = await request_of(services, target, sandbox)
+        sandbox.server.tricks.add("no_refresh_token")
+        kill_at(services, "after_rescue")
+        with pytest.raises(Killed):
+            await tokens.redeem(services, target, request, actor="ada", check=fine)
+    async with open_services(settings, serves=True) as services:
+        await settle(services)
+        assert await told(services) == [("sign_in", "stored", None)]
+        assert generations(await send(services)) == [1]
+    assert sandbox.token_requests == 1

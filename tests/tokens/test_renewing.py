@@ -234,6 +234,31 @@ async def test_who_lost_the_claim_before_sending_sends_nothing_under_it(services
 
 
 @SQLITE
+async def test_a_claim_that_the_database_failed_under_is_given_back_as_soon_as_that_can_be_written(
+    services: Services, sandbox: Sandbox
+) -> None:
+    await connected(services, sandbox.form("refresh_token"))
+    path = services.db.path
+    assert path is not None
+
+    def rename(before: str, after: str) -> None:
+        with closing(sqlite3.connect(path)) as other:
+            other.execute(f"ALTER TABLE {before} RENAME TO {after}")
+            other.commit()
+
+    services.reached = lambda label: rename("token_exchanges", "away") if label == "after_claim" else None
+    assert outcome(await send(services)) == "token_unavailable"
+    assert (sandbox.token_requests, (await row(services)).claim is None) == (0, False)
+    services.reached = lambda label: None
+    rename("away", "token_exchanges")
+    await eventually(lambda: not services.tasks)
+    assert (await row(services)).claim is None
+    assert await told(services) == [("expired", "failed", "abandoned")]
+    await eventually(lambda: not services.refreshes)
+    assert generations(await send(services)) == [1]
+
+
+@SQLITE
 async def test_who_lost_the_claim_while_it_dialled_says_nothing_of_the_connection(
     services: Services, sandbox: Sandbox
 ) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import update
 
-from quart_app import connections, rescue, tokens
+from quart_app import connections, ledger, rescue, tokens
 from quart_app.models import Connection
 from quart_app.services import Services, open_services
 from quart_app.settings import Settings
@@ -163,3 +163,16 @@ async def test_the_exchange_of_a_connection_that_does_not_open_is_closed_and_hol
         await settled(services)
         assert await told(services) == [("expired", "in_doubt", "abandoned")]
         assert (await row(services)).claim is None
+
+
+@SQLITE
+async def test_a_claim_of_a_process_that_runs_is_left_to_it(settings: Settings, sandbox: Sandbox) -> None:
+    async with open_services(settings, serves=True) as ours, open_services(settings) as theirs:
+        target = await connected(ours, sandbox.form("refresh_token"))
+        found = await ledger.standing(ours, target.id)
+        assert found is not None
+        await ledger.claim(ours, target, found, grant_type="refresh_token", cause="expired")
+        theirs.process = "another:1:1"
+        await settle(theirs)
+        assert await told(ours) == [("expired", "claimed", None)]
+        assert (await row(ours)).claim is not None
