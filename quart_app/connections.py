@@ -235,6 +235,12 @@ def target_of(services: Services, row: Connection) -> Target:
     )
 
 
+def is_current(services: Services, row: Connection | None, target: Target) -> bool:
+    """Whether the connection still signs in as the target says: one loaded before a change must not use its tokens."""
+    given = target.auth.model_dump(by_alias=True, exclude_none=True)
+    return row is not None and bool(row.auth | of_part(unsealed(services, row), "") == given)
+
+
 async def set_state(services: Services, target: Target, state: State, reason: str | None) -> None:
     """Notes how a connection is doing and tells the pages; nothing is deleted."""
     async with services.change() as session:

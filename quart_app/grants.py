@@ -37,7 +37,8 @@ async def renew_token(services: Services, session: AsyncSession, id_: str, befor
     await session.execute(delete(Authorization).where(Authorization.connection_id == id_))
     token = await session.get(Token, id_)
     if token is not None and isinstance(before, OAuth2) and isinstance(after, OAuth2) and same_grant(before, after):
-        token.sealed_access_token = token.expires_at = token.lifetime_seconds = None
+        if token.sealed_refresh_token is not None or not after.spends_refresh_tokens:  # else it is all there is
+            token.sealed_access_token = token.expires_at = token.lifetime_seconds = None
         token.failures, token.retry_at = 0, None  # what failed is what was changed
         return
     generation = token.generation + 1 if token else 0  # so a refresh of the old auth, on its way, does not fit here

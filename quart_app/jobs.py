@@ -90,7 +90,7 @@ class Others:
 
 async def settle(services: Services) -> None:
     """Calls of processes that are gone become `interrupted`."""
-    alone = services.db.is_sqlite
+    alone = services.db.is_sqlite and services.rescue.is_alone()
     gone = [owner for owner in await calls.owners_sending(services) if is_gone(owner, alone=alone)]
     if gone:
         count = await calls.settle_interrupted(services, gone)

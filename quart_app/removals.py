@@ -24,7 +24,7 @@ async def remove(services: Services, name: str, *, actor: str) -> Removal:
 
     In this order, so that a provider that hangs keeps nobody's secrets here; that it was told goes on the audit.
     """
-    target = await connections.load(services, name)
+    target = await connections.read(services, name)  # as it is now: its tokens go to no provider of before
     row = await connections.delete(services, name, actor=actor)
     held = services.unstored.get(target.id) or (held_of(services, target, row) if row else None)
     if held is None or not (held.refresh_token or held.access_token):

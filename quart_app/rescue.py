@@ -71,6 +71,15 @@ class Rescue:
                 write(self._file, bytes(SLOT_BYTES), slot * SLOT_BYTES)
         self._taken.discard(slot)
 
+    def is_alone(self) -> bool:
+        """Whether no other process has slots here now, on whatever host or in whatever container it runs."""
+        for path in files(self.path.parent):
+            if path != self.path:
+                with held(path) as file:
+                    if file is None and path.exists():
+                        return False
+        return True
+
     def close(self) -> None:
         """Lets go of the file, and takes it away unless a token is in it."""
         if self._file is not None:

@@ -13,8 +13,10 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils import uuid7
 
+from quart_app import connections
+from quart_app.errors import CallFailed
 from quart_app.instants import instant
-from quart_app.models import Token, TokenExchange
+from quart_app.models import Connection, Token, TokenExchange
 from quart_app.outbound.target import Target
 from quart_app.services import Services
 
@@ -23,6 +25,7 @@ LATE_SECONDS = 15.0
 """How long a process may stand still between noting that it sends and sending, so that its lease outlasts the dial."""
 
 LEASE_SECONDS = TOKEN_SECONDS + LATE_SECONDS
+LONGEST_WAIT_SECONDS = 3600.0
 OPEN = ("claimed", "sent")
 
 
@@ -70,7 +73,8 @@ async def standing(services: Services, connection_id: str) -> Standing | None:
     if row is None:
         return None
     generation, claim, owner, lease, wait, failures = row
-    return Standing(generation, claim, owner or "", lease is None or lease < 0, max(wait or 0.0, 0.0), failures)
+    held_back = wait if wait is not None and 0 < wait <= LONGEST_WAIT_SECONDS else 0.0  # else a clock was set back
+    return Standing(generation, claim, owner or "", lease is None or lease < 0, held_back, failures)
 
 
 async def claim(services: Services, target: Target, found: Standing, *, grant_type: str, cause: str) -> Exchange | None:
@@ -111,9 +115,15 @@ async def again(services: Services, target: Target, before: Exchange, cause: str
 
 
 async def begin(services: Services, target: Target, generation: int, *, grant_type: str, cause: str) -> Exchange:
-    """An exchange that needs no claim, because it spends nothing that another could: a code, which is good once."""
+    """An exchange that needs no claim, because it spends nothing that another could: a code, which is good once.
+
+    Raises CallFailed when the connection has other auth than the target by now.
+    """
     made = Exchange(str(uuid7()), generation, grant_type, cause)
     async with services.db.begin() as session:
+        row = await session.get(Connection, target.id, with_for_update=True)
+        if not connections.is_current(services, row, target):
+            raise CallFailed("token_unavailable", "The connection was given other auth meanwhile: sign in again.")
         await enter(session, services, target, made)
     return made
 

@@ -38,7 +38,9 @@ async def ensure_valid(services: Services, target: Target) -> Credential:
     """
     if not isinstance(target.auth, OAuth2):
         return target.credential
-    held = services.caches.of(Held).get(target.id) or await known(services, target)
+    held = services.caches.of(Held).get(target.id)
+    if held is None or held.auth is not target.auth:
+        held = await known(services, target)
     now = services.used[target.id] = services.clock()
     if not held.is_good(now):
         held = await refresh(services, target, after=held.generation, cause="expired")
@@ -106,7 +108,7 @@ async def refresh_once(services: Services, target: Target, generation: int, caus
     try:
         held = await renew(services, target, generation, cause)
     except (DialFailed, CallFailed, SQLAlchemyError, OSError) as error:
-        pause = getattr(error, "pause_seconds", COOL_DOWN_SECONDS)
+        pause = COOL_DOWN_SECONDS  # how long nobody dials is in the database, where whatever ends it is as well
         detail = UNSTORED if isinstance(error, SQLAlchemyError | OSError) else getattr(error, "detail", str(error))
         raise CallFailed("token_unavailable", detail) from None
     finally:

@@ -3,21 +3,26 @@
 import random
 from dataclasses import dataclass, replace
 
+from quart_app import connections
 from quart_app.errors import CallFailed
-from quart_app.models import Token
+from quart_app.models import Connection, Token
 from quart_app.outbound import oauth
-from quart_app.outbound.auth import Credential, OAuth2
+from quart_app.outbound.auth import Credential, OAuth2, Scheme
 from quart_app.outbound.target import Target
 from quart_app.services import Services
 
 SKEW_SECONDS = 60.0
 SKEW_SHARE = 0.1
 RENEWAL_SHARE = 0.5
+OTHER = "The connection was given other auth meanwhile, or signed in anew; the next call goes by that."
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Instants are seconds since the epoch; `credential` is what goes onto calls, None before the first token."""
+    """Instants are seconds since the epoch; `credential` is what goes onto calls, None before the first token.
+
+    `auth` is what they were got by.
+    """
 
     generation: int
     access_token: str | None
@@ -27,6 +32,7 @@ class Held:
     lifetime_seconds: float | None
     refresh_at: float | None
     credential: Credential | None
+    auth: Scheme
 
     def __repr__(self) -> str:
         return f"Held(generation={self.generation})"
@@ -37,26 +43,35 @@ class Held:
 
 
 async def known(services: Services, target: Target) -> Held:
-    """The tokens from memory, else from the database, in one read for all who ask at once."""
+    """The tokens from memory, else from the database, in one read for all who ask at once.
+
+    Raises CallFailed when they are of other auth than the target has: then they are for another place.
+    """
     found = services.caches.of(Held).get(target.id)
     if found is None:
         found = await services.caches.read(Held, target.id, lambda: load(services, target))
+    if found.auth is not target.auth:
+        if found.auth != target.auth:
+            raise CallFailed("token_unavailable", OTHER)
+        found = services.caches.of(Held)[target.id] = replace(found, auth=target.auth)
     return found
 
 
 async def load(services: Services, target: Target) -> Held:
     """The tokens as the database has them, or ahead of it where it could not take them yet.
 
-    Raises CallFailed when the connection was deleted meanwhile.
+    Raises CallFailed when the connection was deleted meanwhile, or given other auth than the target has.
     """
     ahead: Held | None = services.unstored.get(target.id)
     if ahead is not None:
         return ahead
     epoch = services.caches.epoch
     async with services.db.session() as session:
-        row = await session.get(Token, target.id)
+        row, connection = await session.get(Token, target.id), await session.get(Connection, target.id)
     if row is None:
         raise CallFailed("token_unavailable", "The connection has no token any more; it was changed or deleted.")
+    if not connections.is_current(services, connection, target):
+        raise CallFailed("token_unavailable", OTHER)
     return services.caches.keep(Held, target.id, held_of(services, target, row), epoch)
 
 
@@ -74,6 +89,7 @@ def held_of(services: Services, target: Target, row: Token) -> Held:
         lifetime_seconds=row.lifetime_seconds,
         refresh_at=row.refresh_at,
         credential=credential_of(services, target, access, renewal, row.generation, row.expires_at) if access else None,
+        auth=target.auth,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from quart_app import ledger, webhooks
+from quart_app import connections, ledger, webhooks
 from quart_app.errors import CallFailed
 from quart_app.forms.webhooks import Event
 from quart_app.ledger import ClaimLost, Exchange, Standing
@@ -88,7 +88,7 @@ async def claim_or_wait(
         if found.lapsed and found.claim and (lapsed is None or lapsed[0] != found.claim):
             lapsed = found.claim, time.monotonic()
         is_over = lapsed is not None and time.monotonic() - lapsed[1] >= TAKEOVER_SECONDS
-        is_left = found.owner != "" and is_gone(found.owner, alone=services.db.is_sqlite)
+        is_left = found.owner != "" and is_gone(found.owner, alone=services.db.is_sqlite and services.rescue.is_alone())
         if found.claim is None or is_over or is_left:
             if found.claim and await store_rescued(services, found.claim):
                 continue
@@ -97,6 +97,10 @@ async def claim_or_wait(
                 return exchange, found
         elif cause == "ahead":
             return await load(services, target)
+        elif services.draining:
+            raise CallFailed(
+                "token_unavailable", "The server is stopping, and another process has this token's refresh."
+            )
         await asyncio.sleep(POLL_SECONDS)
     raise CallFailed("token_unavailable", "Another process has been refreshing this token for too long.")
 
@@ -104,11 +108,12 @@ async def claim_or_wait(
 async def carry_out(services: Services, target: Target, exchange: Exchange, *, spends: bool, fresh: bool) -> Held:
     """Dials under the claim, again where the answer was lost, and stores what comes."""
     tries, spare, began = 0, False, time.monotonic()
-    while True:
-        held = await load(services, target)
-        try:
+    try:
+        while True:
+            held = await load(services, target)
             try:
                 arrival = await dial_with(services, target, exchange, held, spare=spare)
+                break
             except DialFailed as failed:
                 has_spare = held.spare_refresh_token is not None and not spare
                 in_time = not services.draining or time.monotonic() - began < SOON_SECONDS
@@ -119,11 +124,12 @@ async def carry_out(services: Services, target: Target, exchange: Exchange, *, s
                 await asyncio.sleep(step.pause)
                 cause = "in_doubt" if step.next == "again" else "spare"
                 exchange = await ledger.again(services, target, exchange, cause, said(failed, step))
-                continue
-        except (SQLAlchemyError, OSError):
-            services.spawn(give_back(services, target, exchange), f"give back {target.name}")
-            raise
-        return await store(services, target, arrival)
+    except ClaimLost:
+        raise
+    except Exception:  # of a failure that is on the ledger the claim is back already
+        services.spawn(give_back(services, target, exchange), f"give back {target.name}")
+        raise
+    return await store(services, target, arrival)
 
 
 async def dial_with(services: Services, target: Target, exchange: Exchange, held: Held, *, spare: bool) -> Arrival:
@@ -153,6 +159,10 @@ async def fail(services: Services, target: Target, exchange: Exchange, failed: D
         await ledger.end(session, services, exchange.id, words)
         if token is not None and token.claim == exchange.id:
             token.claim = token.lease_until = None
+            is_mine = connections.is_current(services, await session.get(Connection, target.id), target)
+        else:
+            is_mine = False
+        if token is not None and is_mine:  # else it says nothing of what the connection is now
             token.failures += 1
             failed.pause_seconds = pause_after(token.failures, failed.retry_after)
             token.retry_at = services.db.now() + failed.pause_seconds

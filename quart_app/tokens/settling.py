@@ -25,7 +25,7 @@ async def settle(services: Services) -> None:
     """Once at the start, and then each second for the sake of other processes. Raises what the database raises."""
     await settle_slots(services)
     for row in await ledger.left_open(services):
-        if is_gone(row.owner, alone=services.db.is_sqlite):
+        if is_gone(row.owner, alone=services.db.is_sqlite and services.rescue.is_alone()):
             await settle_exchange(services, row)
 
 

@@ -20,7 +20,7 @@ from quart_app.outbound.auth import OAuth2
 from quart_app.outbound.oauth import Issued
 from quart_app.outbound.target import Target
 from quart_app.services import Services
-from quart_app.tokens.held import Held, credential_of, load, refresh_moment, sealed
+from quart_app.tokens.held import OTHER, Held, credential_of, load, refresh_moment, sealed
 from quart_app.tokens.revoking import revoke
 from quart_app.tokens.verdicts import Place, place
 
@@ -58,7 +58,7 @@ async def store(services: Services, target: Target, arrival: Arrival) -> Held:
         where = await commit(services, arrival)
     except Exception as error:  # whatever it is: nothing may lose a token that is in hand
         log.warning("token_unstored", connection=target.name, kind=type(error).__name__)
-        held = await keep_in_memory(services, target, arrival)
+        held = keep_in_memory(services, target, arrival)
         services.spawn(persist(services, target, arrival, slot, held), f"store {target.name}")
         return held
     finish(services, target, slot)
@@ -130,9 +130,6 @@ async def commit(services: Services, arrival: Arrival) -> Place:
     if is_other_state:
         services.caches.drop()
     return where
-
-
-OTHER = "The connection was given other auth meanwhile, or signed in anew; the next call goes by that."
 
 
 def told(arrival: Arrival, where: Place) -> dict[str, Any]:
@@ -212,7 +209,7 @@ async def stored(services: Services, target: Target, where: Place) -> Held:
     return kept
 
 
-async def keep_in_memory(services: Services, target: Target, arrival: Arrival) -> Held:
+def keep_in_memory(services: Services, target: Target, arrival: Arrival) -> Held:
     """The token as it will be stored, used from memory until then."""
     issued, exchange = arrival.issued, arrival.exchange
     before = services.caches.of(Held).get(target.id)
@@ -229,6 +226,7 @@ async def keep_in_memory(services: Services, target: Target, arrival: Arrival) -
         lifetime_seconds=life,
         refresh_at=None,
         credential=credential_of(services, target, issued.access_token, renewal, generation, expires_at),
+        auth=target.auth,
     )
     services.unstored[target.id] = services.caches.of(Held)[target.id] = held
     return held
