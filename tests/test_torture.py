@@ -81,6 +81,7 @@ def test_a_loss_where_none_may_be_is_needless() -> None:
     tally.lost.update({"answering": 3, "answered": 2, "sent": 1})
     assert tally.lost_needlessly == 1
     tally.grace_seconds = 5
+    tally.lost["late"] = 1
     assert tally.lost_needlessly == 6
 
 

@@ -8,7 +8,8 @@ which window each was cut off is read from the steps that it wrote down and from
     answering   the provider saw it, its answer is not here     committed   in the database, its slot not yet empty
 
 A token may be lost only where it is nowhere but on the way or in memory, `answering` and `answered`, and only if the
-provider takes no refresh token twice, not even a moment later (grace 0).
+provider takes no refresh token twice, not even a moment later (grace 0). Where the restart itself took longer than the
+grace, a loss counts as `late` instead.
 """
 
 import asyncio
@@ -52,6 +53,7 @@ TWICE_SHARE = 0.12
 TWICE_SECONDS = 1.5
 DRIVING_SECONDS = 15.0
 SETTLED_SECONDS = 0.1
+PROMPT_SECONDS = 1.0
 
 WINDOWS = {
     "after_claim": "claimed",
@@ -82,7 +84,7 @@ class Tally:
 
 
 def may_lose(grace_seconds: int, window: str) -> bool:
-    return grace_seconds == 0 and window in MAY_LOSE
+    return window == "late" or (grace_seconds == 0 and window in MAY_LOSE)
 
 
 async def torture(bench: Bench, chance: Random, label: str, grace_seconds: int, kills: int) -> Tally:
@@ -124,6 +126,7 @@ class Cell:
         self.victims: list[Victim] = []
         self.past: list[Victim] = []
         self.starts = 0
+        self.ready_at = 0.0
         self.steps = Path()
 
     async def begin(self) -> None:
@@ -151,7 +154,8 @@ class Cell:
         killed_at = time.monotonic()
         await self.restart()
         await asyncio.to_thread(self.switchboard.wait_until_ready)
-        self.tally.ready_seconds.append(time.monotonic() - killed_at)
+        self.ready_at = time.monotonic()
+        self.tally.ready_seconds.append(self.ready_at - killed_at)
         await asyncio.gather(*(self.judge(victim) for victim in list(self.victims)))
         await self.fill_up()
 
@@ -224,10 +228,26 @@ class Cell:
             return
         said = f"{victim.name} is {verdict} after it was cut off: {cuts}; family: {victim.family.revoked}"
         window = next((one for one in cuts if one in MAY_LOSE), cuts[-1] if cuts else "never")
+        if window in MAY_LOSE and grace and self.was_late(victim):
+            window = "late"
         self.bench.check(verdict == "signed out" and may_lose(grace, window), said)
         self.tally.lost[window] += 1
         self.victims.remove(victim)
         self.past.append(victim)
+
+    def was_late(self, victim: Victim) -> bool:
+        """Whether the grace was over when the restarted server's first request was answered: its machine is too slow.
+
+        It is held against the provider's own note of when it spent the token; who is ready and asks late has no excuse.
+        """
+        tokens = self.sandbox.server.store.refresh_tokens.values()
+        spent_at = max(token.spent_at for token in tokens if token.family is victim.family and token.spent_at)
+        steps_of = (step for step in steps.read(self.steps) if step.connection == victim.name)
+        answered = next((step for step in steps_of if step.label == "after_answer"), None)
+        if answered is None or answered.at_ns / 1e9 > self.ready_at + PROMPT_SECONDS:
+            return False
+        answered_at = time.time() - (time.monotonic() - answered.at_ns / 1e9)
+        return answered_at - spent_at >= self.tally.grace_seconds
 
     async def look_over(self) -> None:
         """What is left when the server has ended in order."""
